@@ -1,0 +1,210 @@
+"""`Cache` and `Reader`: what the front ends (S3, mount, status) see of the cache. `appliance.cache.object_cache` implements them.
+
+Everything here speaks names, values and errors of `appliance.model`; nothing knows HTTP, FUSE or peers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from appliance.model.objects import (
+    NO_CONDITIONS,
+    BucketInfo,
+    CompletedPart,
+    Conditions,
+    DeleteOutcome,
+    ListPage,
+    ListRequest,
+    ObjectInfo,
+    PartInfo,
+    PartPage,
+    PutOptions,
+    UploadInfo,
+    UploadPage,
+)
+from appliance.model.ranges import ByteRange
+from appliance.plugin import Body, Chunk
+
+
+class Reader(Protocol):
+    """One version of one object, open: it stays readable, whole, whatever happens to the name meanwhile. Close it.
+
+    Bytes are served from `fd` (sendfile, preadv) once `available` says they are there; a front end that cannot use a descriptor, or finds
+    `fd` < 0 (the bytes do not touch this disk: it is full or failing), iterates `stream`.
+    """
+
+    info: ObjectInfo
+    fd: int
+    source: str  # "hit", "miss", "local" (the backend's own file) or "direct" (past the cache): for logs and metrics
+    stale: bool  # the backend is down and this could not be checked (on_outage = "serve"); front ends must mark it
+
+    def available_nowait(self, offset: int, length: int) -> int:
+        """Bytes from `offset` that can be read from `fd` now: 0 to `length`. Blocks nothing and asks nobody."""
+        ...
+
+    async def available(self, offset: int, length: int) -> int:
+        """Wait until at least one byte at `offset` can be read from `fd`; how many can, 1 to `length`. Fetches what is missing, with
+        read-ahead. Requires `length` >= 1 and `offset + length <= info.size`. Raises VersionChangedError, BackendUnavailableError, ...
+        """
+        ...
+
+    def stream(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+        """Exactly these bytes, in chunks valid until the next one is asked for."""
+        ...
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes at once (fewer at the end of the object)."""
+        ...
+
+    def close(self) -> None:
+        """Release the version. Idempotent; cancels fetches that nobody else waits for."""
+        ...
+
+
+class Invalidation(msgspec.Struct, frozen=True):
+    """A name changed: through which front end ("s3", "mount", "peer", "backend"), and to which version (None: deleted or unknown)."""
+
+    bucket: str
+    key: str
+    origin: str
+    info: ObjectInfo | None
+
+
+class Cache(Protocol):
+    """All operations on buckets and objects. Errors are those of `appliance.plugin.Backend`, plus SlowDownError.
+
+    `origin` names the front end that writes, and comes back in `Invalidation.origin`.
+    """
+
+    # --- buckets -----------------------------------------------------------------
+
+    async def list_buckets(self) -> Sequence[BucketInfo]: ...
+    async def head_bucket(self, bucket: str) -> BucketInfo: ...
+    async def create_bucket(self, bucket: str) -> None: ...
+    async def delete_bucket(self, bucket: str) -> None: ...
+
+    # --- reading -----------------------------------------------------------------
+
+    def open_nowait(self, bucket: str, key: str) -> Reader | None:
+        """A reader on a trusted entry, at once, without I/O that could block; None where that cannot be told: then `open`."""
+        ...
+
+    async def open(self, bucket: str, key: str) -> Reader:
+        """A reader on the newest version. Raises NoSuchKeyError, NoSuchBucketError, BackendUnavailableError."""
+        ...
+
+    def head_nowait(self, bucket: str, key: str) -> ObjectInfo | None:
+        """As `open_nowait`, for what `head` tells."""
+        ...
+
+    async def head(self, bucket: str, key: str) -> ObjectInfo: ...
+    async def list_objects(self, bucket: str, request: ListRequest) -> ListPage: ...
+
+    # --- writing -----------------------------------------------------------------
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: Body,
+        options: PutOptions,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        origin: str = "s3",
+    ) -> ObjectInfo: ...
+
+    async def delete(
+        self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS, *, origin: str = "s3"
+    ) -> None: ...
+
+    async def delete_many(
+        self, bucket: str, keys: Sequence[str], *, origin: str = "s3"
+    ) -> Sequence[DeleteOutcome]: ...
+
+    async def copy(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        *,
+        source_version: str = "",
+        options: PutOptions | None = None,
+        conditions: Conditions = NO_CONDITIONS,
+        origin: str = "s3",
+    ) -> ObjectInfo:
+        """Copy, server-side where both names live in one backend that can; otherwise by reading and putting."""
+        ...
+
+    async def get_tags(self, bucket: str, key: str) -> dict[str, str]: ...
+    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo: ...
+
+    # --- multipart uploads ----------------------------------------------------------
+
+    async def create_upload(self, bucket: str, key: str, options: PutOptions) -> UploadInfo: ...
+
+    async def put_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: Body
+    ) -> PartInfo: ...
+
+    async def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        range: ByteRange | None = None,  # noqa: A002
+        source_version: str = "",
+    ) -> PartInfo: ...
+
+    async def list_parts(
+        self, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000
+    ) -> PartPage: ...
+
+    async def list_uploads(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        upload_id_marker: str = "",
+        limit: int = 1000,
+    ) -> UploadPage: ...
+
+    async def complete_upload(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[CompletedPart],
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        origin: str = "s3",
+    ) -> ObjectInfo: ...
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None: ...
+
+    # --- keeping front ends coherent ---------------------------------------------------
+
+    def subscribe(self, listener: Callable[[Invalidation], None]) -> Callable[[], None]:
+        """Call `listener`, synchronously, at every change of a name that the cache makes or learns of, before the change is acknowledged;
+        it must not block. Returns the function that unsubscribes.
+        """
+        ...
+
+    def trust_seconds(self, bucket: str) -> float:
+        """How long what was just read of this bucket may be believed without asking again: inf, or seconds; 0 to ask at each use."""
+        ...
+
+    # --- care ------------------------------------------------------------------------------
+
+    async def pin(self, bucket: str, key: str) -> None: ...
+    async def unpin(self, bucket: str, key: str) -> None: ...
+    def statistics(self) -> dict[str, float]: ...

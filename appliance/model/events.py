@@ -1,0 +1,60 @@
+"""What the journal records: events, numbered by the node where they happened.
+
+An event is a fact about one name. Applied in order of `seq` they give the index (`appliance.journal.fold`): the tables are the events'
+fold, and nothing else. `(origin, seq)` identifies an event in the whole cluster; `hlc` orders events for people, never for correctness.
+
+| kind      | meaning                                                             | detail (msgpack map)                      |
+|-----------|---------------------------------------------------------------------|-------------------------------------------|
+| intent    | a write of bucket/key is about to reach the backend                 | {"op": str}                               |
+| commit    | the write of intent `detail.intent` succeeded; version is the new one, "" for a delete | {"intent": int}         |
+| abort     | the write of intent `detail.intent` is known not to have happened   | {"intent": int}                           |
+| fill      | a data file holds (part of) this version; replaces an earlier fill  | {"file": str, "complete": bool, "info": ObjectInfo} |
+| drop      | the data file of bucket/key is gone (evicted, replaced, corrupt)    | {"reason": str}                           |
+| pin       | bucket/key (a key or, ending in "/", a prefix; "" the whole bucket) is exempt from eviction | {}                |
+| unpin     | takes a pin back                                                    | {}                                        |
+| setting   | key names a setting of this appliance, detail holds its value       | {"value": any}; {} deletes it             |
+
+A commit of another version than the entry's drops the entry: a committed write never leaves an older version cached.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Kind(enum.StrEnum):
+    """See the table above."""
+
+    INTENT = "intent"
+    COMMIT = "commit"
+    ABORT = "abort"
+    FILL = "fill"
+    DROP = "drop"
+    PIN = "pin"
+    UNPIN = "unpin"
+    SETTING = "setting"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the journal. `seq` counts from 1 per origin without gaps; `hlc` is `appliance.model.hlc`'s 64-bit stamp."""
+
+    origin: str
+    seq: int
+    hlc: int
+    kind: Kind
+    bucket: str
+    key: str
+    version: str = ""
+    detail: bytes = b""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that has not happened yet: what a caller asks the journal to append."""
+
+    kind: Kind
+    bucket: str
+    key: str
+    version: str = ""
+    detail: dict[str, object] = {}

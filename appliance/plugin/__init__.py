@@ -1,0 +1,26 @@
+"""The plugin contract: all that a plugin may import besides `appliance.model`. docs/PLUGINS.md tells how to write one."""
+
+from appliance.plugin.backend import (
+    Backend,
+    BackendConfig,
+    Capabilities,
+    Host,
+    LocalFile,
+    ObjectStream,
+)
+from appliance.plugin.body import Body, BytesBody, Chunk, Digests
+from appliance.plugin.hookspecs import hookimpl
+
+__all__ = [
+    "Backend",
+    "BackendConfig",
+    "Body",
+    "BytesBody",
+    "Capabilities",
+    "Chunk",
+    "Digests",
+    "Host",
+    "LocalFile",
+    "ObjectStream",
+    "hookimpl",
+]

@@ -1,0 +1,343 @@
+"""`Backend`: what lies behind the cache, as the data path calls it.
+
+A backend is the truth. Whatever it acknowledges is durable, visible to every other user of the same storage, and whole. It raises the
+errors of `appliance.model.errors` and nothing else; anything else that escapes is a bug and answered as an internal error.
+
+Methods are called concurrently from one trio event loop. Blocking work goes through `Host.run_blocking`. Cancellation may arrive at any
+`await`; what was not acknowledged then must not be half visible. `appliance.plugin.check` checks all of this; run it on yours.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from appliance.model.errors import ApplianceError, UnsupportedError
+from appliance.model.objects import (
+    NO_CONDITIONS,
+    BucketInfo,
+    CompletedPart,
+    Conditions,
+    DeleteOutcome,
+    ListPage,
+    ListRequest,
+    ObjectInfo,
+    PartInfo,
+    PartPage,
+    PutOptions,
+    UploadInfo,
+    UploadPage,
+)
+from appliance.model.ranges import ByteRange, RangeSpec
+from appliance.plugin.body import Body
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """What the appliance offers to a plugin."""
+
+    logger: logging.Logger
+
+    def now_ns(self) -> int:
+        """Wall time, nanoseconds since the Unix epoch."""
+        ...
+
+    def boot_s(self) -> float:
+        """CLOCK_BOOTTIME in seconds: for durations and timeouts."""
+        ...
+
+    def token_bytes(self, size: int) -> bytes:
+        """Unpredictable bytes."""
+        ...
+
+    def random(self) -> float:
+        """A number in [0, 1), for jitter."""
+        ...
+
+    async def run_blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function in a bounded pool of threads. Cancellation waits for the function to return: bound its time."""
+        ...
+
+
+class BackendConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says about one backend. `options` is its TOML table less what the appliance itself interprets.
+
+    Secrets arrive in `options` and never in the URL.
+    """
+
+    name: str
+    host: Host
+    options: dict[str, Any] = {}
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can do; what it cannot, the appliance does without or refuses with a clear error."""
+
+    local_files: bool = False  # open_local works: its bytes are not copied into the cache
+    cheap_validation: bool = (
+        False  # head costs about as much as stat(2): validate on each use by default
+    )
+    conditional_put: bool = (
+        False  # put and complete_upload honour Conditions atomically against other writers
+    )
+    conditional_delete: bool = False
+    server_side_copy: bool = False
+    tagging: bool = False
+    compare_and_swap: bool = False
+    # Algorithms whose values the backend keeps and gives back in ObjectInfo.checksums.
+    checksums: frozenset[str] = frozenset()
+
+
+class LocalFile:
+    """An open descriptor on a whole object in a local file. Whoever holds it closes it."""
+
+    __slots__ = ("fd", "info")
+
+    def __init__(self, info: ObjectInfo, fd: int) -> None:
+        self.info = info
+        self.fd = fd
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class ObjectStream(ABC):
+    """Bytes of one version on their way out: exactly `range.length` of them, or an error."""
+
+    info: ObjectInfo
+    range: ByteRange
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Chunks, none empty, of at most about 1 MiB. Raises BackendUnavailableError rather than end early."""
+
+
+class Backend(ABC):
+    """One storage with buckets in it. `name` is its name in the configuration, for logs, metrics and errors."""
+
+    name: str
+    capabilities: Capabilities
+
+    # --- life ----------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Check that the storage is there and usable; raise ConfigError or BackendUnavailableError with a sentence if not."""
+
+    async def stop(self) -> None:
+        """Release what `start` took. Nothing is called afterwards."""
+
+    async def probe(self) -> None:
+        """Raise unless the storage answers now (for /readyz). Cheap."""
+        await self.list_buckets()
+
+    def statistics(self) -> dict[str, float]:
+        """Counters and gauges, for metrics and tests."""
+        return {}
+
+    # --- buckets ---------------------------------------------------------------
+
+    @abstractmethod
+    async def list_buckets(self) -> Sequence[BucketInfo]:
+        """All buckets, ordered by name."""
+
+    @abstractmethod
+    async def head_bucket(self, bucket: str) -> BucketInfo:
+        """Raises NoSuchBucketError."""
+
+    @abstractmethod
+    async def create_bucket(self, bucket: str) -> None:
+        """Raises BucketExistsError, InvalidBucketNameError."""
+
+    @abstractmethod
+    async def delete_bucket(self, bucket: str) -> None:
+        """Raises NoSuchBucketError, BucketNotEmptyError. Uploads in progress do not keep a bucket alive."""
+
+    # --- reading ---------------------------------------------------------------
+
+    @abstractmethod
+    async def list_objects(self, bucket: str, request: ListRequest) -> ListPage:
+        """One page in S3 order. Sees every write acknowledged before it began. Raises NoSuchBucketError, InvalidArgumentError (token)."""
+
+    @abstractmethod
+    async def head(self, bucket: str, key: str) -> ObjectInfo:
+        """All that is known about an object. Raises NoSuchBucketError, NoSuchKeyError."""
+
+    @abstractmethod
+    def read(
+        self,
+        bucket: str,
+        key: str,
+        range: RangeSpec | None = None,  # noqa: A002  # the field's own word
+        *,
+        version: str = "",
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> AbstractAsyncContextManager[ObjectStream]:
+        """Stream an object, or a range of it; the stream's `info` and `range` are known on entry.
+
+        With `version`, raises VersionChangedError unless the object still is that version. Raises NoSuchBucketError, NoSuchKeyError,
+        InvalidRangeError, NotModifiedError and PreconditionFailedError on entry.
+        """
+
+    async def open_local(self, bucket: str, key: str, *, version: str = "") -> LocalFile | None:
+        """The object as an open file, if this backend keeps objects in local files (`Capabilities.local_files`); errors as `read`."""
+        return None
+
+    def validate_nowait(self, bucket: str, key: str, version: str) -> bool | None:
+        """Whether the object still is `version`, if that can be told at once, without blocking; else None. Never raises."""
+        return None
+
+    # --- writing ---------------------------------------------------------------
+
+    @abstractmethod
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: Body,
+        options: PutOptions,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:
+        """Store an object: durable and whole when this returns, unchanged if it raises.
+
+        Its ETag is the MD5 of its bytes. Only `if_match` and `if_none_match` of the conditions count; they are checked atomically with
+        publishing (`Capabilities.conditional_put`). Raises NoSuchBucketError, PreconditionFailedError, NoSuchKeyError (`if_match` on
+        nothing), StorageFullError, and whatever iterating `body` raises.
+        """
+
+    @abstractmethod
+    async def delete(self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS) -> None:
+        """Delete an object; not an error if there is none. Raises NoSuchBucketError, PreconditionFailedError."""
+
+    async def delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[DeleteOutcome]:
+        """Delete up to 1,000 objects; one outcome a key, in order. Override where the storage has a faster way."""
+        outcomes = []
+        for key in keys:
+            try:
+                await self.delete(bucket, key)
+                outcomes.append(DeleteOutcome(key=key))
+            except ApplianceError as error:
+                outcomes.append(DeleteOutcome(key=key, error=error))
+        return outcomes
+
+    @abstractmethod
+    async def copy(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        *,
+        source_version: str = "",
+        options: PutOptions | None = None,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:
+        """Copy an object within this backend, without its bytes passing through the appliance where `server_side_copy`.
+
+        `options=None` copies headers, metadata, tags and checksums too; otherwise they are replaced. The new ETag is the MD5 of the bytes
+        where it can be had without reading them (a simple source keeps its ETag), else a multipart-like one. `source_version` as `version` in `read`. Copying onto itself with options changes the metadata.
+        """
+
+    # --- tags --------------------------------------------------------------------
+
+    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
+        """Tags of an object, {} if none. Raises NoSuchKeyError; UnsupportedError without `Capabilities.tagging`."""
+        raise UnsupportedError(
+            f"The backend {self.name} has no object tags.", bucket=bucket, key=key
+        )
+
+    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
+        """Replace all tags of an object ({}: remove them). The object's bytes, ETag and times stay; its version may change."""
+        raise UnsupportedError(
+            f"The backend {self.name} has no object tags.", bucket=bucket, key=key
+        )
+
+    # --- multipart uploads: their state lives in the backend, so any node can go on with any upload -----------------
+
+    @abstractmethod
+    async def create_upload(self, bucket: str, key: str, options: PutOptions) -> UploadInfo:
+        """Begin an upload. Upload ids are unguessable; a forged one is NoSuchUploadError, whatever is in it."""
+
+    @abstractmethod
+    async def put_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: Body
+    ) -> PartInfo:
+        """Store part `number` (1 to 10,000), replacing an earlier one. Its ETag is the MD5 of its bytes. Raises NoSuchUploadError.
+
+        The upload may be completed or aborted meanwhile, and the same part may arrive twice at once: the last to finish wins, whole.
+        """
+
+    @abstractmethod
+    async def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        range: ByteRange | None = None,  # noqa: A002
+        source_version: str = "",
+    ) -> PartInfo:
+        """Store a part from (a range of) an object of this backend."""
+
+    @abstractmethod
+    async def list_parts(
+        self, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000
+    ) -> PartPage:
+        """Parts with numbers above `after`, ordered."""
+
+    @abstractmethod
+    async def list_uploads(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        upload_id_marker: str = "",
+        limit: int = 1000,
+    ) -> UploadPage:
+        """Uploads in progress, after the markers as in S3's ListMultipartUploads."""
+
+    @abstractmethod
+    async def complete_upload(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[CompletedPart],
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:
+        """Publish the object made of `parts`, atomically; afterwards the upload is gone.
+
+        Raises InvalidPartError, InvalidPartOrderError, EntityTooSmallError (a part but the last under 5 MiB), NoSuchUploadError,
+        PreconditionFailedError; the upload then stays as it was.
+        """
+
+    @abstractmethod
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """Forget an upload and its parts. Raises NoSuchUploadError."""
+
+    # --- the register: the few bytes by which nodes agree (docs/ARCHITECTURE.md) ---------------------------------
+
+    async def read_register(self, name: str) -> bytes | None:
+        """The value of register `name`, None if it was never set. Linearizable with `compare_and_swap`."""
+        raise UnsupportedError(f"The backend {self.name} has no registers.")
+
+    async def compare_and_swap(self, name: str, expected: bytes | None, new: bytes) -> None:
+        """Set register `name` to `new` if it holds `expected` (None: unset), atomically among all users of this storage.
+
+        Raises RegisterConflictError, with the actual value where known. Values are up to 64 KiB.
+        """
+        raise UnsupportedError(f"The backend {self.name} has no registers.")

@@ -1,0 +1,1 @@
+"""Decisions as pure functions: what applies to a bucket; in later work, who may do what."""
