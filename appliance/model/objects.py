@@ -103,9 +103,10 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
         NoSuchKey for `If-Match` on a missing object is the caller's to raise: S3 answers 404 there.
         """
-        if self.if_none_match and current is not None:
-            if "*" in self.if_none_match or current.etag in self.if_none_match:
-                raise PreconditionFailedError(key=current.key)
+        if current is not None and (
+            "*" in self.if_none_match or current.etag in self.if_none_match
+        ):
+            raise PreconditionFailedError(key=current.key)
         if self.if_match and (
             current is None or ("*" not in self.if_match and current.etag not in self.if_match)
         ):

@@ -42,5 +42,5 @@ def appliance_event(event: Event) -> None:
 
 
 @hookspec
-def appliance_metrics() -> Iterable[tuple[str, str, float]]:
+def appliance_metrics() -> Iterable[tuple[str, str, float]]:  # type: ignore[empty-body]
     """Gauges to publish: (name with unit, help text, value) each; called at every scrape, so it must be cheap."""
