@@ -244,7 +244,8 @@ class Backend(ABC):
         """Copy an object within this backend, without its bytes passing through the appliance where `server_side_copy`.
 
         `options=None` copies headers, metadata, tags and checksums too; otherwise they are replaced. The new ETag is the MD5 of the bytes
-        where it can be had without reading them (a simple source keeps its ETag), else a multipart-like one. `source_version` as `version` in `read`. Copying onto itself with options changes the metadata.
+        where it can be had without reading them (a simple source keeps its ETag), else a multipart-like one. `source_version` as
+        `version` in `read`. Copying onto itself with options changes the metadata.
         """
 
     # --- tags --------------------------------------------------------------------
