@@ -1,0 +1,122 @@
+"""What a configuration may say: every key, its type, its default and its meaning. docs/CONFIG.md shows it as a file."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Literal
+
+import msgspec
+
+from appliance.config.values import Address, Duration, Freshness, Size
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all tables: an unknown key is an error."""
+
+
+class Node(Section):
+    """This node. `data` holds cache, journal and generated credentials; mode 0700."""
+
+    data: str = "/var/lib/appliance"
+    name: str = msgspec.field(default_factory=socket.gethostname)
+
+
+class CacheSection(Section):
+    """The disk cache. `capacity` 0 means 80 % of the filesystem that holds `node.data`.
+
+    Eviction begins when the cache holds more than `high` of the capacity or the filesystem has less than `min_free` left, and ends below
+    `low` of the capacity. `scrub_rate` is bytes a second of background verification; 0 turns it off.
+    """
+
+    capacity: Size = Size(0)
+    high: float = 0.95
+    low: float = 0.90
+    min_free: Size = Size(1024**3)
+    read_ahead: Size = Size(64 * 1024**2)
+    scrub_rate: Size = Size(16 * 1024**2)
+
+
+class S3Section(Section):
+    """The S3 endpoint. `domains`: virtual-host style is understood for BUCKET.DOMAIN. Both TLS files, or none."""
+
+    listen: Address = Address("127.0.0.1:9000")
+    region: str = "us-east-1"
+    domains: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
+    connections_max: int = 4096
+    header_bytes_max: Size = Size(64 * 1024)
+    header_timeout: Duration = Duration(20)
+    idle_timeout: Duration = Duration(75)
+    body_timeout: Duration = Duration(60)
+    drain_timeout: Duration = Duration(30)
+
+
+class MountSection(Section):
+    """The FUSE mount; an empty `path` means none. `bucket`: mount that bucket instead of all of them as directories."""
+
+    path: str = ""
+    bucket: str = ""
+    allow_other: bool = False
+    read_only: bool = False
+    uid: int = -1
+    gid: int = -1
+    umask: int = 0o022
+
+
+class AdminSection(Section):
+    """Metrics, health and status, over plain HTTP: keep it on loopback or a management network."""
+
+    listen: Address = Address("127.0.0.1:9001")
+
+
+class Credentials(Section):
+    """Root credentials. Without them the environment's are used, or a pair is generated on first start and kept in `node.data`."""
+
+    access_key: str = ""
+    secret_key: str = ""
+    secret_key_file: str = ""
+
+
+class Log(Section):
+    """`format` "auto" is text on a terminal, JSON elsewhere. `requests`: one line a request."""
+
+    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    requests: bool = True
+
+
+class BackendEntry(Section):
+    """One backend: `[[backend]]`. It serves the buckets that match one of its patterns, unless an earlier backend does.
+
+    `options` goes to the plugin as it is; secrets belong there (or in boto3's usual places), never in the URL.
+    """
+
+    url: str
+    name: str = ""
+    buckets: tuple[str, ...] = ("*",)
+    options: dict[str, Any] = {}
+
+
+class BucketEntry(Section):
+    """How buckets that match are kept: `[[bucket]]`, first match wins."""
+
+    match: str
+    write: Literal["through", "back", "local"] = "through"
+    freshness: Freshness | None = None
+    copies: int | Literal["all"] = 1
+    on_outage: Literal["serve", "refuse"] = "serve"
+
+
+class Config(Section):
+    """The whole file."""
+
+    node: Node = Node()
+    cache: CacheSection = CacheSection()
+    s3: S3Section = S3Section()
+    mount: MountSection = MountSection()
+    admin: AdminSection = AdminSection()
+    credentials: Credentials = Credentials()
+    log: Log = Log()
+    backend: tuple[BackendEntry, ...] = ()
+    bucket: tuple[BucketEntry, ...] = ()
