@@ -1,0 +1,31 @@
+"""Fixtures that every layer's tests may use: real servers, started when the first test asks for one, once per test run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.ceph import Ceph, ceph_cluster
+from tests.support.upstreams import S3Upstream, moto_server, rclone_server
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    """A Ceph: radosgw at `endpoint` with `access_key` and `secret_key`, CephFS mounted at `cephfs`. Use names of your own in both."""
+    with ceph_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def rclone_s3() -> Iterator[S3Upstream]:
+    """`rclone serve s3` over a temporary directory."""
+    with rclone_server() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def moto_s3() -> Iterator[S3Upstream]:
+    """moto's S3."""
+    with moto_server() as upstream:
+        yield upstream
