@@ -53,7 +53,10 @@ def _backends(backends: tuple[BackendEntry, ...]) -> Iterator[tuple[str, str]]:
     for index, entry in enumerate(backends):
         where = f"backend[{index}]"
         if "://" not in entry.url:
-            yield f"{where}.url", f"{entry.url!r} is not a URL such as posix:///srv/data or s3://bucket"
+            yield (
+                f"{where}.url",
+                f"{entry.url!r} is not a URL such as posix:///srv/data or s3://bucket",
+            )
         if not entry.buckets:
             yield f"{where}.buckets", 'is empty: no bucket would ever reach it; write ["*"] for all'
         if entry.name and names.count(entry.name) > 1:
@@ -67,4 +70,7 @@ def _bucket(where: str, bucket: BucketEntry) -> Iterator[tuple[str, str]]:
             f'"{bucket.write}" needs a cluster, which this version does not have; write "through"',
         )
     if bucket.copies != 1:
-        yield f"{where}.copies", f"{bucket.copies!r} copies need as many nodes, and this node is alone; write 1"
+        yield (
+            f"{where}.copies",
+            f"{bucket.copies!r} copies need as many nodes, and this node is alone; write 1",
+        )

@@ -14,14 +14,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all tables: an unknown key is an error."""
 
 
-class Node(Section):
+class Node(Section, frozen=True, kw_only=True):
     """This node. `data` holds cache, journal and generated credentials; mode 0700."""
 
     data: str = "/var/lib/appliance"
     name: str = msgspec.field(default_factory=socket.gethostname)
 
 
-class CacheSection(Section):
+class CacheSection(Section, frozen=True, kw_only=True):
     """The disk cache. `capacity` 0 means 80 % of the filesystem that holds `node.data`.
 
     Eviction begins when the cache holds more than `high` of the capacity or the filesystem has less than `min_free` left, and ends below
@@ -36,7 +36,7 @@ class CacheSection(Section):
     scrub_rate: Size = Size(16 * 1024**2)
 
 
-class S3Section(Section):
+class S3Section(Section, frozen=True, kw_only=True):
     """The S3 endpoint. `domains`: virtual-host style is understood for BUCKET.DOMAIN. Both TLS files, or none."""
 
     listen: Address = Address("127.0.0.1:9000")
@@ -52,7 +52,7 @@ class S3Section(Section):
     drain_timeout: Duration = Duration(30)
 
 
-class MountSection(Section):
+class MountSection(Section, frozen=True, kw_only=True):
     """The FUSE mount; an empty `path` means none. `bucket`: mount that bucket instead of all of them as directories."""
 
     path: str = ""
@@ -64,13 +64,13 @@ class MountSection(Section):
     umask: int = 0o022
 
 
-class AdminSection(Section):
+class AdminSection(Section, frozen=True, kw_only=True):
     """Metrics, health and status, over plain HTTP: keep it on loopback or a management network."""
 
     listen: Address = Address("127.0.0.1:9001")
 
 
-class Credentials(Section):
+class Credentials(Section, frozen=True, kw_only=True):
     """Root credentials. Without them the environment's are used, or a pair is generated on first start and kept in `node.data`."""
 
     access_key: str = ""
@@ -78,7 +78,7 @@ class Credentials(Section):
     secret_key_file: str = ""
 
 
-class Log(Section):
+class Log(Section, frozen=True, kw_only=True):
     """`format` "auto" is text on a terminal, JSON elsewhere. `requests`: one line a request."""
 
     format: Literal["auto", "text", "json"] = "auto"
@@ -86,7 +86,7 @@ class Log(Section):
     requests: bool = True
 
 
-class BackendEntry(Section):
+class BackendEntry(Section, frozen=True, kw_only=True):
     """One backend: `[[backend]]`. It serves the buckets that match one of its patterns, unless an earlier backend does.
 
     `options` goes to the plugin as it is; secrets belong there (or in boto3's usual places), never in the URL.
@@ -98,7 +98,7 @@ class BackendEntry(Section):
     options: dict[str, Any] = {}
 
 
-class BucketEntry(Section):
+class BucketEntry(Section, frozen=True, kw_only=True):
     """How buckets that match are kept: `[[bucket]]`, first match wins."""
 
     match: str
@@ -108,7 +108,7 @@ class BucketEntry(Section):
     on_outage: Literal["serve", "refuse"] = "serve"
 
 
-class Config(Section):
+class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     node: Node = Node()

@@ -40,7 +40,9 @@ class Duration(float):
     def parse(cls, value: object) -> Duration:
         match = _DURATION.match(value.strip()) if isinstance(value, str) else None
         if match is None:
-            raise ValueError(f'{value!r} is not a duration; write "250ms", "60s", "5m", "12h" or "7d"')
+            raise ValueError(
+                f'{value!r} is not a duration; write "250ms", "60s", "5m", "12h" or "7d"'
+            )
         return cls(float(match[1]) * _SECONDS[match[2]])
 
     def __str__(self) -> str:
@@ -77,7 +79,12 @@ class Address(str):
     def parse(cls, value: object) -> Address:
         text = value if isinstance(value, str) else ""
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isdecimal() or int(port) > 65535 or (":" in host and "[" not in host):
+        if (
+            not colon
+            or not port.isdecimal()
+            or int(port) > 65535
+            or (":" in host and "[" not in host)
+        ):
             raise ValueError(f'{value!r} is not an address; write "127.0.0.1:9000" or "[::]:9000"')
         return cls(text)
 

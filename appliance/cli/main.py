@@ -1,0 +1,35 @@
+"""`appliance`: the command line. One file a command; errors of the product are printed as their sentence, without a traceback."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from appliance import __version__
+from appliance.cli.config import config_group
+from appliance.cli.journal import journal_group
+from appliance.cli.serve import serve
+from appliance.cli.status import status
+from appliance.model.errors import ApplianceError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="appliance")
+def group() -> None:
+    """A coherent near cache for S3 buckets and filesystems, served as an S3 endpoint and as a mount."""
+
+
+group.add_command(serve)
+group.add_command(status)
+group.add_command(config_group)
+group.add_command(journal_group)
+
+
+def main() -> None:
+    """Entry point. Exit status: 0 well, 1 a problem found or a failure, 2 wrong use or configuration."""
+    try:
+        group()
+    except ApplianceError as error:
+        click.echo(f"appliance: {error}", err=True)
+        sys.exit(2)

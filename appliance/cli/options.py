@@ -1,0 +1,49 @@
+"""Options that several commands share, and how they become overrides of the configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from appliance.config import Config, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_FILE = Path("/etc/appliance/appliance.toml")
+
+
+def config_option(function: F) -> F:
+    """`--config FILE`, from the environment too."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="APPLIANCE_CONFIG",
+        help=f"TOML file; {DEFAULT_FILE} where it exists.",
+    )(function)
+
+
+def override(tables: dict[str, Any], key: str, value: object) -> None:
+    """Set dotted `key` in nested `tables` unless `value` is None: the option was not given."""
+    if value is None:
+        return
+    *sections, name = key.split(".")
+    for section in sections:
+        tables = tables.setdefault(section, {})
+    tables[name] = value
+
+
+def load_config(config_file: Path | None, overrides: dict[str, Any]) -> Config:
+    """The file that was named, or the default one where it exists, under the overrides."""
+    if config_file is None and DEFAULT_FILE.exists():
+        config_file = DEFAULT_FILE
+    return load(config_file, overrides)
+
+
+def absolute(path: str | None) -> str | None:
+    """Paths on the command line are relative to where it is typed."""
+    return os.path.abspath(path) if path else None
