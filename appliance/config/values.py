@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from typing import Any
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?\Z", re.IGNORECASE)
@@ -24,7 +25,8 @@ class Size(int):
             raise ValueError(f'{value!r} is not a size; write bytes, or "500GB", "1.5TiB"')
         number, prefix, binary = match.groups()
         base = 1024 if binary else 1000
-        return cls(int(float(number) * base ** _POWERS[prefix.lower()]))
+        # Exact for integers: a float has 53 bits.
+        return cls(int(Fraction(number) * base ** _POWERS[prefix.lower()]))
 
     def __str__(self) -> str:
         for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):

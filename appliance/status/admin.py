@@ -116,12 +116,21 @@ async def serve(
                 page = await answer(request, pages)
                 head_only = request is not None and request.method == "HEAD"
                 await stream.send_all(render(page, head_only=head_only))
+                await _end(stream)
             except trio.BrokenResourceError:
                 pass
 
     async with trio.open_nursery() as nursery:
         await nursery.start(trio.serve_listeners, one, listeners)
         task_status.started()
+
+
+async def _end(stream: trio.SocketStream) -> None:
+    """Close after taking what a talkative client still sends: closing over unread bytes would reset the connection, answer and all."""
+    await stream.send_eof()
+    for _ in range(8):
+        if not await stream.receive_some(_REQUEST_BYTES_MAX):
+            break
 
 
 async def _receive_head(stream: trio.SocketStream) -> bytes:
