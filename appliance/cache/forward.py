@@ -1,0 +1,93 @@
+"""What the cache passes on unchanged: buckets, listings, tags as they are read, and uploads until they are completed.
+
+None of it makes or changes a visible object, so nothing here touches the index. Listings always come from the backend: they see every
+write acknowledged before they began, also those of foreign writers, and no rule about freshness is needed for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.cache.routes import Routes
+from appliance.model.objects import (
+    BucketInfo,
+    ListPage,
+    ListRequest,
+    PartInfo,
+    PartPage,
+    PutOptions,
+    UploadInfo,
+    UploadPage,
+)
+from appliance.plugin import Body
+
+
+class Forward:
+    """The part of `appliance.cache.api.Cache` that only routes."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    # --- buckets ---------------------------------------------------------------
+
+    async def list_buckets(self) -> Sequence[BucketInfo]:
+        """Buckets of all backends that a route serves, ordered by name."""
+        found: dict[str, BucketInfo] = {}
+        for backend in self._routes.backends:
+            for info in await backend.list_buckets():
+                if self._routes.holds(info.name, backend):
+                    found[info.name] = info
+        return [found[name] for name in sorted(found)]
+
+    async def head_bucket(self, bucket: str) -> BucketInfo:
+        return await self._routes.find(bucket).backend.head_bucket(bucket)
+
+    async def create_bucket(self, bucket: str) -> None:
+        await self._routes.find(bucket).backend.create_bucket(bucket)
+
+    # --- reading ---------------------------------------------------------------
+
+    async def list_objects(self, bucket: str, request: ListRequest) -> ListPage:
+        return await self._routes.find(bucket).backend.list_objects(bucket, request)
+
+    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
+        return await self._routes.find(bucket).backend.get_tags(bucket, key)
+
+    # --- uploads -----------------------------------------------------------------
+
+    async def create_upload(self, bucket: str, key: str, options: PutOptions) -> UploadInfo:
+        return await self._routes.find(bucket).backend.create_upload(bucket, key, options)
+
+    async def put_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: Body
+    ) -> PartInfo:
+        backend = self._routes.find(bucket).backend
+        return await backend.put_part(bucket, key, upload_id, number, body)
+
+    async def list_parts(
+        self, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000
+    ) -> PartPage:
+        backend = self._routes.find(bucket).backend
+        return await backend.list_parts(bucket, key, upload_id, after=after, limit=limit)
+
+    async def list_uploads(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        upload_id_marker: str = "",
+        limit: int = 1000,
+    ) -> UploadPage:
+        return await self._routes.find(bucket).backend.list_uploads(
+            bucket,
+            prefix=prefix,
+            delimiter=delimiter,
+            key_marker=key_marker,
+            upload_id_marker=upload_id_marker,
+            limit=limit,
+        )
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        await self._routes.find(bucket).backend.abort_upload(bucket, key, upload_id)
