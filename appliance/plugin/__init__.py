@@ -8,7 +8,7 @@ from appliance.plugin.backend import (
     LocalFile,
     ObjectStream,
 )
-from appliance.plugin.body import Body, BytesBody, Chunk, Digests
+from appliance.plugin.body import Body, BytesBody, ChecksummedBody, Chunk, Digests
 from appliance.plugin.hookspecs import hookimpl
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Body",
     "BytesBody",
     "Capabilities",
+    "ChecksummedBody",
     "Chunk",
     "Digests",
     "Host",

@@ -8,12 +8,12 @@ must leave nothing visible when it raises.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TypeAlias
 
 import msgspec
 
-from appliance.model.checksums import encode, new_hasher
+from appliance.model.checksums import Hasher, encode, new_hasher
 
 Chunk: TypeAlias = bytes | bytearray | memoryview
 
@@ -26,9 +26,10 @@ class Digests(msgspec.Struct, frozen=True):
 
 
 class Body(ABC):
-    """One pass over some bytes. `size` is None where the sender did not say."""
+    """One pass over some bytes. `size` is None where the sender did not say; `known` are the checksums that `digests` will hold."""
 
     size: int | None = None
+    known: frozenset[str] = frozenset()
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Chunk]:
@@ -46,14 +47,12 @@ class BytesBody(Body):
         self, data: bytes, checksums: tuple[str, ...] = (), chunk_bytes: int = 1 << 20
     ) -> None:
         self.size = len(data)
+        self.known = frozenset(checksums)
         self._data = data
-        self._algorithms = checksums
         self._chunk_bytes = chunk_bytes
 
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
-        view = memoryview(self._data)
-        for offset in range(0, len(view), self._chunk_bytes):
-            yield view[offset : offset + self._chunk_bytes]
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return _Slices(self._data, self._chunk_bytes)
 
     def digests(self) -> Digests:
         def whole(algorithm: str) -> bytes:
@@ -61,4 +60,59 @@ class BytesBody(Body):
             hasher.update(self._data)
             return hasher.digest()
 
-        return Digests(whole("md5").hex(), {name: encode(whole(name)) for name in self._algorithms})
+        return Digests(whole("md5").hex(), {name: encode(whole(name)) for name in self.known})
+
+
+class ChecksummedBody(Body):
+    """A body that also knows the checksums in `algorithms`, computing those that `inner` does not.
+
+    A part may arrive without the checksums that its upload was created with, so whoever must keep them wraps what it was given in this.
+    Nothing is hashed twice unless `inner` tells less than was hoped: then the missing ones are computed on the way.
+    """
+
+    def __init__(self, inner: Body, algorithms: Iterable[str]) -> None:
+        self.size = inner.size
+        self.known = inner.known | frozenset(algorithms)
+        self._inner = inner
+        self._hashers = {name: new_hasher(name) for name in self.known - inner.known}
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return _Hashing(self._inner.__aiter__(), tuple(self._hashers.values()))
+
+    def digests(self) -> Digests:
+        told = self._inner.digests()
+        computed = {name: encode(hasher.digest()) for name, hasher in self._hashers.items()}
+        return Digests(told.md5, computed | told.checksums)
+
+
+# Iterators are classes, not generators: an abandoned body (the put was cancelled) then leaves no suspended generator to finalise.
+
+
+class _Slices:
+    def __init__(self, data: bytes, size: int) -> None:
+        self._view = memoryview(data)
+        self._size = size
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if not self._view:
+            raise StopAsyncIteration
+        chunk, self._view = self._view[: self._size], self._view[self._size :]
+        return chunk
+
+
+class _Hashing:
+    def __init__(self, chunks: AsyncIterator[Chunk], hashers: tuple[Hasher, ...]) -> None:
+        self._chunks = chunks
+        self._hashers = hashers
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        chunk = await self._chunks.__anext__()
+        for hasher in self._hashers:
+            hasher.update(chunk)
+        return chunk
