@@ -1,0 +1,444 @@
+"""Domain errors as S3 answers: one total table from error class to code, status and sentence, and the error document.
+
+A class that has no row is a bug that the tests find: they walk all subclasses of ApplianceError below `model`, `auth` and this file. An
+error raised with its own sentence keeps it; one raised without says what AWS says.
+
+Codes, sentences and statuses: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from appliance.auth import errors as auth
+from appliance.model import errors as model
+from appliance.model.errors import ApplianceError
+from appliance.s3.wire.response import XML, Headers, Response
+from appliance.s3.wire.xml.text import element
+
+# --- what only the wire can get wrong -------------------------------------------
+
+
+class WireError(ApplianceError):
+    """The request cannot be understood. `extra` holds elements of the error document besides the message, in order."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        bucket: str = "",
+        key: str = "",
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, bucket=bucket, key=key)
+        self.extra = dict(extra or {})
+
+
+class BadRequestError(WireError):
+    """An error occurred when parsing the HTTP request."""
+
+
+class InvalidUriError(WireError):
+    """Couldn't parse the specified URI."""
+
+
+class UriTooLongError(WireError):
+    """The URI of this request is longer than 16 KiB."""
+
+
+class HeadersTooLargeError(WireError):
+    """Your request header section exceeds the maximum allowed size."""
+
+
+class InvalidHeaderError(WireError):
+    """A header of the request is not valid."""
+
+
+class InvalidRequestError(WireError):
+    """Invalid Request."""
+
+
+class InvalidArgumentValueError(WireError):
+    """An argument is not valid: which one, and its value."""
+
+    def __init__(self, message: str, name: str, value: str) -> None:
+        super().__init__(message, extra={"ArgumentName": name, "ArgumentValue": value})
+
+
+class ConflictingParametersError(InvalidArgumentValueError):
+    """Two sub-resources in one request."""
+
+    def __init__(self, first: str, second: str) -> None:
+        names = ", ".join(sorted((first, second)))
+        super().__init__(
+            f"Conflicting query string parameters: {names}", "ResourceType", min(first, second)
+        )
+
+
+class MethodNotAllowedError(WireError):
+    """The specified method is not allowed against this resource."""
+
+    def __init__(self, *, method: str = "", resource_type: str = "") -> None:
+        super().__init__(extra={"Method": method, "ResourceType": resource_type})
+
+
+class MissingContentLengthError(WireError):
+    """You must provide the Content-Length HTTP header."""
+
+
+class MissingBodyError(WireError):
+    """Request body is empty."""
+
+
+class BodyTooLargeError(WireError):
+    """Your request was too big."""
+
+
+class RequestTimeoutError(WireError):
+    """Your socket connection to the server was not read from or written to within the timeout period."""
+
+
+class InvalidDigestError(WireError):
+    """The Content-MD5 you specified was invalid."""
+
+
+class MalformedXmlError(WireError):
+    """The XML you provided was not well-formed or did not validate against our published schema"""
+
+
+class MalformedTrailerError(WireError):
+    """The request contained trailing data that was not well-formed or did not conform to our published schema."""
+
+
+class MalformedChunkError(WireError):
+    """The aws-chunked body of this request is not well-formed."""
+
+
+class ChunkTooLargeError(WireError):
+    """A signed chunk may have at most 16 MiB here: its signature must be checked before its bytes are used."""
+
+
+class NoSuchVersionError(WireError):
+    """The specified version does not exist."""
+
+
+class InvalidLocationError(WireError):
+    """The specified location-constraint is not valid"""
+
+
+class InvalidStorageClassError(WireError):
+    """The storage class you specified is not valid"""
+
+
+class InvalidCopyError(WireError):
+    """This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."""  # noqa: E501
+
+
+# --- the table ----------------------------------------------------------------------
+
+
+class Row(msgspec.Struct, frozen=True):
+    """How one class of errors is answered. `message`: AWS's sentence, used where the error brings none of its own.
+
+    `own_words=False`: the error's sentence is for the operator's log, the client gets `message` always.
+    """
+
+    code: str
+    status: int
+    message: str
+    own_words: bool = True
+
+
+_INTERNAL = "We encountered an internal error. Please try again."
+_DENIED = "Access Denied"
+
+ROWS: dict[type[ApplianceError], Row] = {
+    ApplianceError: Row("InternalError", 500, _INTERNAL, own_words=False),
+    # --- appliance.model.errors
+    model.NoSuchBucketError: Row("NoSuchBucket", 404, "The specified bucket does not exist"),
+    model.NoSuchKeyError: Row("NoSuchKey", 404, "The specified key does not exist."),
+    model.NoSuchUploadError: Row(
+        "NoSuchUpload",
+        404,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+    ),
+    model.NoSuchTagSetError: Row("NoSuchTagSet", 404, "The TagSet does not exist"),
+    model.BucketExistsError: Row(
+        "BucketAlreadyOwnedByYou",
+        409,
+        "Your previous request to create the named bucket succeeded and you already own it.",
+    ),
+    model.BucketNotEmptyError: Row(
+        "BucketNotEmpty", 409, "The bucket you tried to delete is not empty"
+    ),
+    model.PreconditionFailedError: Row(
+        "PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold"
+    ),
+    model.NotModifiedError: Row("NotModified", 304, "Not Modified"),
+    model.ConflictError: Row(
+        "OperationAborted",
+        409,
+        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+    ),
+    model.VersionChangedError: Row("InternalError", 500, _INTERNAL),
+    model.InvalidBucketNameError: Row(
+        "InvalidBucketName", 400, "The specified bucket is not valid."
+    ),
+    model.InvalidKeyError: Row("InvalidArgument", 400, "The specified key is not valid."),
+    model.KeyTooLongError: Row("KeyTooLongError", 400, "Your key is too long"),
+    model.InvalidArgumentError: Row("InvalidArgument", 400, "Invalid Argument"),
+    model.InvalidRangeError: Row("InvalidRange", 416, "The requested range is not satisfiable"),
+    model.InvalidPartError: Row(
+        "InvalidPart",
+        400,
+        "One or more of the specified parts could not be found. The part might not have been uploaded, "
+        "or the specified entity tag might not have matched the part's entity tag.",
+    ),
+    model.InvalidPartOrderError: Row(
+        "InvalidPartOrder",
+        400,
+        "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    ),
+    model.EntityTooSmallError: Row(
+        "EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed size"
+    ),
+    model.EntityTooLargeError: Row(
+        "EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed size"
+    ),
+    model.MetadataTooLargeError: Row(
+        "MetadataTooLarge",
+        400,
+        "Your metadata headers exceed the maximum allowed metadata size",
+    ),
+    model.InvalidTagError: Row("InvalidTag", 400, "The tag provided was not a valid tag."),
+    model.BadDigestError: Row(
+        "BadDigest", 400, "The Content-MD5 you specified did not match what we received."
+    ),
+    model.ChecksumMismatchError: Row(
+        "BadDigest", 400, "The checksum you specified did not match the calculated checksum."
+    ),
+    model.PayloadHashMismatchError: Row(
+        "XAmzContentSHA256Mismatch",
+        400,
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    ),
+    model.IncompleteBodyError: Row(
+        "IncompleteBody",
+        400,
+        "You did not provide the number of bytes specified by the Content-Length HTTP header",
+    ),
+    model.AccessDeniedError: Row("AccessDenied", 403, _DENIED),
+    model.ReadOnlyError: Row("AccessDenied", 403, "This bucket is read-only here."),
+    model.UnsupportedError: Row(
+        "NotImplemented",
+        501,
+        "A header you provided implies functionality that is not implemented",
+    ),
+    model.BackendUnavailableError: Row(
+        "ServiceUnavailable", 503, "The storage behind this bucket cannot be reached. Please retry."
+    ),
+    model.BackendTimeoutError: Row(
+        "ServiceUnavailable",
+        503,
+        "The storage behind this bucket did not answer in time. Please retry.",
+    ),
+    # Not a 5xx: retrying does not give the appliance permissions.
+    model.BackendDeniedError: Row(
+        "AccessDenied", 403, "The storage behind this bucket denied the request."
+    ),
+    model.BackendError: Row("InternalError", 500, _INTERNAL),
+    # S3 knows no full disk; 507 is HTTP's word for it, and SDKs do not retry it.
+    model.StorageFullError: Row(
+        "InsufficientStorage", 507, "There is no space left on the storage behind this bucket."
+    ),
+    model.SlowDownError: Row("SlowDown", 503, "Please reduce your request rate."),
+    model.CorruptDataError: Row("InternalError", 500, _INTERNAL),
+    model.RegisterConflictError: Row("InternalError", 500, _INTERNAL, own_words=False),
+    model.ConfigError: Row("InternalError", 500, _INTERNAL, own_words=False),
+    model.PluginError: Row("InternalError", 500, _INTERNAL, own_words=False),
+    model.JournalError: Row("InternalError", 500, _INTERNAL, own_words=False),
+    model.MountError: Row("InternalError", 500, _INTERNAL, own_words=False),
+    # --- appliance.auth.errors
+    auth.AuthError: Row("AccessDenied", 403, _DENIED),
+    auth.AnonymousError: Row("AccessDenied", 403, _DENIED),
+    auth.InvalidAccessKeyError: Row(
+        "InvalidAccessKeyId",
+        403,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    ),
+    auth.SignatureMismatchError: Row(
+        "SignatureDoesNotMatch",
+        403,
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your key and signing method.",
+    ),
+    auth.ClockSkewError: Row(
+        "RequestTimeTooSkewed",
+        403,
+        "The difference between the request time and the current time is too large.",
+    ),
+    auth.RequestExpiredError: Row("AccessDenied", 403, "Request has expired"),
+    auth.AuthorizationHeaderError: Row(
+        "AuthorizationHeaderMalformed",
+        400,
+        "The authorization header that you provided is not valid.",
+    ),
+    auth.AuthorizationQueryError: Row(
+        "AuthorizationQueryParametersError",
+        400,
+        "The authorization query parameters are not valid.",
+    ),
+    auth.SignatureVersionError: Row(
+        "InvalidRequest",
+        400,
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+    ),
+    auth.SecurityTokenError: Row(
+        "InvalidToken", 400, "The provided token is malformed or otherwise invalid."
+    ),
+    auth.UnsignedHeadersError: Row(
+        "AccessDenied", 403, "There were headers present in the request which were not signed"
+    ),
+    auth.PayloadHashHeaderError: Row(
+        "InvalidArgument",
+        400,
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+    ),
+    # --- this file
+    WireError: Row("InvalidRequest", 400, "Invalid Request"),
+    BadRequestError: Row("BadRequest", 400, "An error occurred when parsing the HTTP request."),
+    InvalidUriError: Row("InvalidURI", 400, "Couldn't parse the specified URI."),
+    UriTooLongError: Row("InvalidURI", 414, "The specified URI is too long."),
+    HeadersTooLargeError: Row(
+        "RequestHeaderSectionTooLarge",
+        400,
+        "Your request header section exceeds the maximum allowed size.",
+    ),
+    InvalidHeaderError: Row("InvalidRequest", 400, "A header of the request is not valid."),
+    InvalidRequestError: Row("InvalidRequest", 400, "Invalid Request"),
+    InvalidArgumentValueError: Row("InvalidArgument", 400, "Invalid Argument"),
+    ConflictingParametersError: Row("InvalidArgument", 400, "Conflicting query string parameters"),
+    MethodNotAllowedError: Row(
+        "MethodNotAllowed", 405, "The specified method is not allowed against this resource."
+    ),
+    MissingContentLengthError: Row(
+        "MissingContentLength", 411, "You must provide the Content-Length HTTP header."
+    ),
+    MissingBodyError: Row("MissingRequestBodyError", 400, "Request Body is empty"),
+    BodyTooLargeError: Row("MaxMessageLengthExceeded", 400, "Your request was too big."),
+    RequestTimeoutError: Row(
+        "RequestTimeout",
+        400,
+        "Your socket connection to the server was not read from or written to within the timeout period. "
+        "Idle connections will be closed.",
+    ),
+    InvalidDigestError: Row("InvalidDigest", 400, "The Content-MD5 you specified was invalid."),
+    MalformedXmlError: Row(
+        "MalformedXML",
+        400,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    MalformedTrailerError: Row(
+        "MalformedTrailerError",
+        400,
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+    ),
+    MalformedChunkError: Row(
+        "InvalidRequest", 400, "The aws-chunked body of this request is not well-formed."
+    ),
+    ChunkTooLargeError: Row(
+        "InvalidRequest", 400, "A signed chunk is larger than the 16 MiB allowed."
+    ),
+    NoSuchVersionError: Row("NoSuchVersion", 404, "The specified version does not exist."),
+    InvalidLocationError: Row(
+        "InvalidLocationConstraint", 400, "The specified location-constraint is not valid"
+    ),
+    InvalidStorageClassError: Row(
+        "InvalidStorageClass", 400, "The storage class you specified is not valid"
+    ),
+    InvalidCopyError: Row(
+        "InvalidRequest",
+        400,
+        "This copy request is illegal because it is trying to copy an object to itself without changing the "
+        "object's metadata, storage class, website redirect location or encryption attributes.",
+    ),
+}
+
+
+def row_of(error: BaseException) -> Row:
+    """The row of an error's class, or of its nearest base class that has one; anything unknown is an InternalError."""
+    for kind in type(error).__mro__:
+        row = ROWS.get(kind)
+        if row is not None:
+            return row
+    return ROWS[ApplianceError]
+
+
+def message_of(error: BaseException, row: Row) -> str:
+    """What the client is told: the error's own sentence if it was raised with one that clients may see, else the row's."""
+    message = str(error)
+    if not row.own_words or not message or message == type(error).__doc__:
+        return row.message
+    return message
+
+
+# --- the answer -------------------------------------------------------------------------
+
+# What an error carries besides its sentence -> elements of the document.
+_FACTS: dict[type[ApplianceError], Callable[[Any], dict[str, str]]] = {
+    model.NoSuchBucketError: lambda error: {"BucketName": error.bucket},
+    model.BucketExistsError: lambda error: {"BucketName": error.bucket},
+    model.BucketNotEmptyError: lambda error: {"BucketName": error.bucket},
+    model.InvalidBucketNameError: lambda error: {"BucketName": error.bucket},
+    model.NoSuchKeyError: lambda error: {"Key": error.key},
+    model.KeyTooLongError: lambda _: {"MaxSizeAllowed": "1024"},
+    model.InvalidRangeError: lambda error: {"ActualObjectSize": str(error.size)},
+    WireError: lambda error: error.extra,
+    auth.AuthError: lambda error: error.extra,
+}
+
+
+def error_response(
+    error: BaseException, *, resource: str, request_id: str, host_id: str, head: bool = False
+) -> Response:
+    """The whole answer to a failed request. `resource` is the path asked for; `head`: no body may follow (also for 304)."""
+    row = row_of(error)
+    headers = _error_headers(error, row)
+    if head or row.status in {304, 204}:
+        return Response(row.status, headers)
+    body = error_document(error, resource=resource, request_id=request_id, host_id=host_id)
+    return Response(row.status, [XML, *headers], body)
+
+
+def error_document(error: BaseException, *, resource: str, request_id: str, host_id: str) -> bytes:
+    """The `Error` document: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#RESTErrorResponses."""
+    row = row_of(error)
+    facts = next((_FACTS[kind](error) for kind in type(error).__mro__ if kind in _FACTS), {})
+    parts = [
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error>',
+        element("Code", row.code),
+        element("Message", message_of(error, row)),
+        *(element(name, value) for name, value in facts.items() if value),
+        element("Resource", resource),
+        element("RequestId", request_id),
+        element("HostId", host_id),
+        "</Error>",
+    ]
+    return "".join(parts).encode()
+
+
+def _error_headers(error: BaseException, row: Row) -> Headers:
+    headers: Headers = []
+    if isinstance(error, model.BackendUnavailableError):
+        headers.append(("Retry-After", str(max(1, error.retry_after_s))))
+    elif row.status == 503:
+        headers.append(("Retry-After", "1"))
+    if isinstance(error, model.InvalidRangeError):
+        headers.append(("Content-Range", f"bytes */{error.size}"))
+    if isinstance(error, model.NotModifiedError) and error.etag:
+        headers.append(("ETag", f'"{error.etag}"'))
+    return headers
