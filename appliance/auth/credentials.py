@@ -1,0 +1,163 @@
+"""Access keys and secrets: the interface that verification asks, and the root account, which is all there is so far.
+
+The root's keys come from the environment (APPLIANCE_ACCESS_KEY, APPLIANCE_SECRET_KEY), else from the configuration, else from a file in
+the data directory that is made on first start. A secret never appears in a repr, a log or an argument list.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from appliance.auth.identity import Identity, Role
+from appliance.model.errors import ConfigError
+
+ACCESS_KEY_VARIABLE = "APPLIANCE_ACCESS_KEY"
+SECRET_KEY_VARIABLE = "APPLIANCE_SECRET_KEY"  # noqa: S105  # a name, not a secret
+FILE_NAME = "root-credentials.json"
+
+# Signed requests carry access keys between "/" and "," (or percent-encoded in URLs): keep them plain.
+_ACCESS_KEY = re.compile(r"[A-Za-z0-9_.+=@-]{3,128}\Z")
+_SECRET_KEY = re.compile(r"[\x21-\x7e]{8,256}\Z")
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """An access key with its secret, and whose they are."""
+
+    access_key: str
+    secret_key: str
+    identity: Identity
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key!r}, secret_key=…)"
+
+
+class CredentialStore(Protocol):
+    """Where secrets are looked up. On the hot path of every request: answer from memory."""
+
+    def lookup(self, access_key: str) -> Credentials | None:
+        """None where no such key exists or its account is disabled."""
+        ...
+
+
+class RootCredentials:
+    """The store that knows one account."""
+
+    def __init__(self, root: Credentials) -> None:
+        self.root = root
+
+    def lookup(self, access_key: str) -> Credentials | None:
+        return self.root if access_key == self.root.access_key else None
+
+
+def make_credentials(
+    access_key: str, secret_key: str, *, display_name: str = "root", role: Role = Role.ADMIN
+) -> Credentials:
+    """Validated credentials. The canonical id follows from the display name, so it stays when keys change.
+
+    Raises ConfigError, which never repeats the secret.
+    """
+    if not _ACCESS_KEY.match(access_key):
+        raise ConfigError(
+            f"The access key {access_key!r} is not valid: use 3 to 128 letters, digits and _ . + = @ -."
+        )
+    if not _SECRET_KEY.match(secret_key):
+        raise ConfigError(
+            f"The secret key of {access_key!r} is not valid: use 8 to 256 printable ASCII characters without spaces."
+        )
+    identity = Identity(
+        account_id=hashlib.sha256(f"appliance account {display_name}".encode()).hexdigest(),
+        display_name=display_name,
+        access_key=access_key,
+        role=role,
+    )
+    return Credentials(access_key, secret_key, identity)
+
+
+def generate_credentials(token_bytes: Callable[[int], bytes]) -> Credentials:
+    """New root credentials in AWS's shapes: 20 characters, and 40 of 240 random bits. `token_bytes` is `World.token_bytes`."""
+    access_key = "AK" + base64.b32encode(token_bytes(15)).decode("ascii")[:18]
+    secret_key = base64.urlsafe_b64encode(token_bytes(30)).decode("ascii")
+    return make_credentials(access_key, secret_key)
+
+
+def from_environment(environment: Mapping[str, str]) -> Credentials | None:
+    """Root credentials from the two variables; None if neither is set. Raises ConfigError if only one is."""
+    access_key = environment.get(ACCESS_KEY_VARIABLE, "")
+    secret_key = environment.get(SECRET_KEY_VARIABLE, "")
+    if not access_key and not secret_key:
+        return None
+    if not access_key or not secret_key:
+        missing = SECRET_KEY_VARIABLE if access_key else ACCESS_KEY_VARIABLE
+        raise ConfigError(
+            f"{missing} is not set: {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE} belong together."
+        )
+    return make_credentials(access_key, secret_key)
+
+
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+    access_key: str
+    secret_key: str
+
+
+def load_or_create(
+    directory: Path, token_bytes: Callable[[int], bytes]
+) -> tuple[Credentials, bool]:
+    """Root credentials kept in `directory`, made there on first use; True if they are new (show them once).
+
+    The file is written under a temporary name with mode 0600 from its first byte, fsynced, and linked into place: of two processes
+    that start at once one wins, and both use the winner's. Raises ConfigError (file unreadable, broken, or open to others), OSError.
+    """
+    path = directory / FILE_NAME
+    if not path.exists():
+        created = generate_credentials(token_bytes)
+        if _publish(path, _Stored(created.access_key, created.secret_key), token_bytes):
+            return created, True
+    return _load(path), False
+
+
+def _load(path: Path) -> Credentials:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            raw = file.read(4096)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    if mode & 0o077:
+        raise ConfigError(f"{path}: others may read it (mode {mode & 0o777:o}); run chmod 600.")
+    try:
+        stored = msgspec.json.decode(raw, type=_Stored)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: not a credentials file; remove it to have new keys made."
+        ) from error
+    return make_credentials(stored.access_key, stored.secret_key)
+
+
+def _publish(path: Path, stored: _Stored, token_bytes: Callable[[int], bytes]) -> bool:
+    """Write `stored` to `path` unless it exists. True if this call did."""
+    temporary = path.with_name(f".{path.name}.{token_bytes(8).hex()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(msgspec.json.encode(stored) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return True
