@@ -1,0 +1,1 @@
+"""How fast this product is, beside peers, in one run on one machine. See bench/README.md."""
