@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import msgspec
 
 from appliance.model.errors import NoSuchBucketError
 from appliance.plugin import Backend
-from appliance.policy.buckets import BucketPolicy, first_match
+from appliance.policy.buckets import BucketPolicy
 
 # Names asked for are remembered, so that a hit costs a dict lookup; clients that ask for made-up buckets must not fill the memory.
 _REMEMBERED_MAX = 10_000
 
 
 class Route(msgspec.Struct, frozen=True, eq=False):
-    """Buckets whose name matches `pattern` (fnmatch) live in `backend` and follow `policy`."""
+    """Buckets whose name matches `pattern` and `also` (fnmatch) live in `backend` and follow `policy`.
+
+    Two patterns, because configurations choose the backend and the policy by lists of their own.
+    """
 
     pattern: str
     backend: Backend
     policy: BucketPolicy
+    also: str = "*"
 
     @property
     def freshness_s(self) -> float:
@@ -34,7 +39,6 @@ class Routes:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
-        self._patterns = [route.pattern for route in routes]
         self._remembered: dict[str, Route] = {}
 
     @property
@@ -49,16 +53,22 @@ class Routes:
 
     def holds(self, bucket: str, backend: Backend) -> bool:
         """Whether `bucket` is served from `backend` (and not shadowed by an earlier pattern)."""
-        index = first_match(bucket, self._patterns)
-        return index is not None and self._routes[index].backend is backend
+        route = self._first(bucket)
+        return route is not None and route.backend is backend
+
+    def _first(self, bucket: str) -> Route | None:
+        for route in self._routes:
+            if fnmatchcase(bucket, route.pattern) and fnmatchcase(bucket, route.also):
+                return route
+        return None
 
     def _match(self, bucket: str) -> Route:
-        index = first_match(bucket, self._patterns)
-        if index is None:
+        route = self._first(bucket)
+        if route is None:
             raise NoSuchBucketError(
                 f"No backend is configured for the bucket {bucket!r}.", bucket=bucket
             )
         if len(self._remembered) >= _REMEMBERED_MAX:
             self._remembered.clear()
-        route = self._remembered[bucket] = self._routes[index]
+        self._remembered[bucket] = route
         return route

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
-from collections.abc import Sequence
 
 import msgspec
 
@@ -31,11 +29,3 @@ class BucketPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 DEFAULT_FRESHNESS_S = 60.0
 FOR_EVER = math.inf
-
-
-def first_match(name: str, patterns: Sequence[str]) -> int | None:
-    """Index of the first shell pattern that matches `name` (case matters); None if none does."""
-    for index, pattern in enumerate(patterns):
-        if fnmatch.fnmatchcase(name, pattern):
-            return index
-    return None
