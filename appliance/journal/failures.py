@@ -31,7 +31,7 @@ def translate(error: sqlite3.Error, path: Path) -> ApplianceError:
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     # Growing the WAL's shared memory fails so on a full filesystem.
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
-        return StorageFullError(_FULL.format(path=path))
+        return StorageFullError(_FULL)
     sentence = _SENTENCES.get(code & 0xFF, "The journal {path} cannot be used ({error}).")
     return JournalError(sentence.format(path=path, error=f"{name}: {error}"))
 

@@ -67,14 +67,15 @@ class Journal:
             raise RuntimeError("close the journal after its writer has ended")
         self._closed = self._writer.ended = True
         drafts, access = self._writer.leftover()
-        clean = True
-        if drafts or access:
-            try:
+        clean = False
+        try:
+            if drafts or access:
                 self._store.commit(drafts, access, self._world.now_ns())
-            except ApplianceError as error:
-                clean = False
-                _LOG.warning("%s changes could not be recorded at the end: %s", len(drafts), error)
-        self._store.close(clean=clean)
+            clean = True
+        except ApplianceError as error:
+            _LOG.warning("%s changes could not be recorded at the end: %s", len(drafts), error)
+        finally:
+            self._store.close(clean=clean)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The group-commit writer: `await nursery.start(journal.run)`. Cancel it to stop; what is queued is committed first."""
@@ -149,7 +150,7 @@ class Journal:
 
     def setting(self, name: str) -> Any | None:
         """The value of a setting; None if it has none (or if that is its value)."""
-        return self.settings().get(name)
+        return self._store.settings(name).get(name)
 
     def settings(self) -> dict[str, Any]:
         """All settings by name."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from appliance.model.hlc import tick
 from appliance.model.names import key_bytes, key_text
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 LOCK_SUFFIX = ".lock"
 BUSY_TIMEOUT_S = 5.0
@@ -54,6 +56,10 @@ FROM events v CROSS JOIN entries e ON e.bucket = v.bucket AND e.key = v.key
 LEFT JOIN access a ON a.file = e.file
 WHERE v.kind = 'fill' AND v.position > ? AND e.position = v.position ORDER BY v.position LIMIT ?
 """
+
+
+# Counts of files that no entry uses any more.
+_FORGET_ACCESS = "DELETE FROM access WHERE file NOT IN (SELECT file FROM entries)"
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -123,10 +129,11 @@ class Store:
         writer = connect(path)
         try:
             migrate(writer, path, migrations)
-            writer.execute("PRAGMA journal_mode = WAL").fetchall()
+            _use_wal(writer, path)
             writer.execute("INSERT OR IGNORE INTO origins VALUES (1, ?)", (new_origin(),))
             store = cls(path, lock, writer, retention or Retention())
             writer.execute("UPDATE node SET clean = 0")
+            writer.execute(_FORGET_ACCESS)
             _sync_directory(path.parent)
         except BaseException:
             writer.close()
@@ -136,9 +143,11 @@ class Store:
     def close(self, *, clean: bool) -> None:
         """Close, and say whether the next opening may rely on an orderly stop."""
         try:
-            with translated(self.path):
-                if clean:
-                    self._writer.execute("UPDATE node SET clean = 1")
+            if clean:
+                self._writer.execute("UPDATE node SET clean = 1")
+        except sqlite3.Error as error:
+            # The next opening takes this for a crash: slower, as safe.
+            _LOG.warning("the clean stop was not recorded: %s", translate(error, self.path))
         finally:
             self._reader.close()
             self._writer.close()  # checkpoints and removes the WAL
@@ -222,8 +231,11 @@ class Store:
     def open_intents(self) -> list[Event]:
         return self._events(f"{EVENTS} JOIN intents i USING (position) ORDER BY position")
 
-    def settings(self) -> dict[str, Any]:
-        events = self._events(f"{EVENTS} JOIN settings s USING (position)")
+    def settings(self, name: str | None = None) -> dict[str, Any]:
+        """All settings, or the one of this name if there is one."""
+        sql = f"{EVENTS} JOIN settings s USING (position)"
+        where, values = ("", ()) if name is None else (" WHERE s.name = ?", (key_bytes(name),))
+        events = self._events(sql + where, values)
         return {event.key: decode(event).value for event in events}
 
     def pins(self) -> list[tuple[str, str]]:
@@ -280,6 +292,14 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}").fetchall()
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise JournalError(
+            f"The filesystem under {path} cannot keep an SQLite write-ahead log: put the data directory on a local disk."
+        )
 
 
 def _acquire(path: Path) -> int:

@@ -201,7 +201,7 @@ class GroupCommit:
         self, calls: Sequence[_Call], access: Mapping[str, int], error: ApplianceError
     ) -> None:
         self._counts["failed_commits"] += 1
-        _LOG.warning("commit of the journal failed: %s", error)
+        _LOG.warning("a commit to %s failed: %s", self._store.path, error)
         self._fail(calls, error)
         self._calls.extendleft(call for call in reversed(calls) if call.done is None)
         self._access = {**access, **self._access}
