@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from botocore.auth import S3SigV4Auth
+from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -26,11 +26,8 @@ _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 def signed_headers(method: str, url: str, payload_hash: str = _EMPTY) -> dict[str, str]:
     """Headers of a request with an AWS signature in its Authorization header; good for 15 minutes."""
     request = AWSRequest(method=method, url=url, headers={"X-Amz-Content-SHA256": payload_hash})
-    request.context["payload_signing_enabled"] = payload_hash != "UNSIGNED-PAYLOAD"
-    S3SigV4Auth(_CREDENTIALS, "s3", "us-east-1").add_auth(request)
-    headers = dict(request.headers.items())
-    headers["X-Amz-Content-SHA256"] = payload_hash
-    return headers
+    SigV4Auth(_CREDENTIALS, "s3", "us-east-1").add_auth(request)
+    return dict(request.headers.items())
 
 
 def wrk(

@@ -1,0 +1,5 @@
+"""The one place that constructs and wires."""
+
+from appliance.assembly.node import Started, run
+
+__all__ = ["Started", "run"]

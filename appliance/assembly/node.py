@@ -1,0 +1,250 @@
+"""A node's life: construct the parts in order, serve, and on SIGTERM or SIGINT stop them in the opposite order.
+
+Start: data directory, plugins and backends, journal, cache, S3 endpoint, mount, admin listener; then ready.
+Stop: not ready, requests in flight finish (bounded), unmount, background work ends, journal closes clean, backends stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+
+from appliance.assembly import wiring
+from appliance.auth.credentials import Credentials, RootCredentials
+from appliance.cache.object_cache import ObjectCache
+from appliance.cache.store import Store
+from appliance.config import Config
+from appliance.config.values import Address
+from appliance.journal.journal import Journal
+from appliance.model.errors import ApplianceError, ConfigError
+from appliance.mount.mount import Mount
+from appliance.plugin import Backend
+from appliance.plugin.registry import Plugins
+from appliance.s3.endpoint import S3Endpoint
+from appliance.s3.http.server import listen
+from appliance.status import admin
+from appliance.status.pages import NodePages
+from appliance.world import RealWorld, World
+
+logger = logging.getLogger("appliance.node")
+
+_MAINTENANCE_S = 3600.0
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person wants to know once a node serves. `generated_secret` is "" unless it was made just now."""
+
+    endpoint: str
+    admin: str
+    access_key: str
+    generated_secret: str = ""
+
+
+class Foundations(msgspec.Struct, frozen=True, kw_only=True):
+    """What the front ends stand on."""
+
+    config: Config
+    world: World
+    data: Path
+    credentials: Credentials
+    generated: bool
+    plugins: Plugins
+    backends: Sequence[Backend]
+    journal: Journal
+    cache: ObjectCache
+
+
+async def run(config: Config, announce: Callable[[Started], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends it at once. Raises domain errors if it cannot start."""
+    async with _foundations(config) as parts:
+        await _serve(parts, announce)
+
+
+@asynccontextmanager
+async def _foundations(config: Config) -> AsyncIterator[Foundations]:
+    world = RealWorld()
+    data = wiring.prepare_data(config)
+    credentials, generated = wiring.root_credentials(config, data, world)
+    plugins = Plugins()
+    plugins.load()
+    backends = wiring.make_backends(config, plugins, world)
+    async with (
+        _started(backends),
+        _journal(data / "appliance.db", world, plugins) as journal,
+        trio.open_nursery() as background,
+    ):
+        cache = ObjectCache(
+            world, journal, Store(data), wiring.make_routes(config, backends)
+        )
+        await background.start(cache.run)
+        background.start_soon(_maintain, backends)
+        plugins.start(config.node.name)
+        try:
+            yield Foundations(
+                config=config,
+                world=world,
+                data=data,
+                credentials=credentials,
+                generated=generated,
+                plugins=plugins,
+                backends=backends,
+                journal=journal,
+                cache=cache,
+            )
+        finally:
+            plugins.stop(config.node.name)
+            background.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _started(backends: Sequence[Backend]) -> AsyncIterator[None]:
+    running: list[Backend] = []
+    try:
+        for backend in backends:
+            await backend.start()
+            running.append(backend)
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            for backend in reversed(running):
+                await backend.stop()
+
+
+@asynccontextmanager
+async def _journal(path: Path, world: World, plugins: Plugins) -> AsyncIterator[Journal]:
+    journal = Journal.open(path, world, on_event=plugins.event)
+    try:
+        async with journal.running():
+            yield journal
+    finally:
+        journal.close()
+
+
+async def _maintain(backends: Sequence[Backend]) -> None:
+    """Backends' periodic work (reaping what was abandoned), at start and then every hour."""
+    while True:
+        for backend in backends:
+            try:
+                await backend.maintain()
+            except ApplianceError as error:
+                logger.warning("maintenance of backend %s failed: %s", backend.name, error)
+        await trio.sleep(_MAINTENANCE_S)
+
+
+async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> None:
+    config, cache = parts.config, parts.cache
+    endpoint = S3Endpoint(
+        cache,
+        RootCredentials(parts.credentials),
+        parts.world,
+        wiring.s3_settings(config),
+        tls=_tls(config),
+    )
+    mount = Mount(cache, parts.world, wiring.mount_settings(config, parts.data)) if config.mount.path else None
+    pages = _pages(parts, endpoint, mount)
+    s3_listeners = _listen(config.s3.listen, "s3.listen")
+    admin_listeners = _listen(config.admin.listen, "admin.listen")
+    async with trio.open_nursery() as serving:
+        await serving.start(_until_signal, serving, endpoint, mount, pages, config)
+        if mount:
+            await serving.start(mount.serve)
+        await serving.start(admin.serve, _trio_listeners(admin_listeners), pages.pages())
+        await serving.start(endpoint.serve, s3_listeners)
+        pages.state = "ready"
+        announce(
+            Started(
+                endpoint=_url(s3_listeners, "https" if config.s3.tls_key else "http"),
+                admin=_url(admin_listeners, "http"),
+                access_key=parts.credentials.access_key,
+                generated_secret=parts.credentials.secret_key if parts.generated else "",
+            )
+        )
+
+
+def _pages(parts: Foundations, endpoint: S3Endpoint, mount: Mount | None) -> NodePages:
+    statistics = {
+        "s3": endpoint.statistics,
+        "cache": parts.cache.statistics,
+        "journal": parts.journal.statistics,
+        "plugin": parts.plugins.statistics,
+    }
+    if mount:
+        statistics["mount"] = mount.statistics
+    for backend in parts.backends:
+        statistics[f"backend_{backend.name.replace('-', '_')}"] = backend.statistics
+    return NodePages(
+        wiring.facts(parts.config, parts.backends),
+        statistics,
+        parts.backends,
+        parts.plugins.metrics,
+        parts.world.boot_s,
+    )
+
+
+async def _until_signal(
+    serving: trio.Nursery,
+    endpoint: S3Endpoint,
+    mount: Mount | None,
+    pages: NodePages,
+    config: Config,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        first = await anext(signals)
+        pages.state = "draining"
+        logger.info("%s: draining", signal.Signals(first).name)
+        async with trio.open_nursery() as draining:
+            draining.start_soon(_drain, endpoint, mount, config, draining.cancel_scope)
+            second = await anext(signals)
+            logger.warning("%s again: stopping at once", signal.Signals(second).name)
+            draining.cancel_scope.cancel()
+        serving.cancel_scope.cancel()
+
+
+async def _drain(
+    endpoint: S3Endpoint, mount: Mount | None, config: Config, done: trio.CancelScope
+) -> None:
+    await endpoint.drain(float(config.s3.drain_timeout))
+    if mount:
+        await mount.stop()
+    done.cancel()
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    table = config.s3
+    if not table.tls_certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(table.tls_certificate, table.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"s3.tls_certificate: certificate and key cannot be loaded: {error}") from None
+    return context
+
+
+def _listen(address: Address, key: str) -> list[socket.socket]:
+    try:
+        return listen(address.host, address.port)
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot listen on {address}: {error.strerror}.") from None
+
+
+def _trio_listeners(sockets: Sequence[socket.socket]) -> list[trio.SocketListener]:
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
+
+
+def _url(sockets: Sequence[socket.socket], scheme: str) -> str:
+    host, port = sockets[0].getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"{scheme}://{f'[{shown}]' if ':' in shown and '[' not in shown else shown}:{port}"

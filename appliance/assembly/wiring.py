@@ -1,0 +1,173 @@
+"""From a checked configuration to what each part wants to know. Mostly pure; what touches disk or environment says so."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from appliance.auth import credentials as auth
+from appliance.auth.credentials import Credentials
+from appliance.cache.routes import Route, Routes
+from appliance.config import Config
+from appliance.config.schema import BackendEntry, BucketEntry
+from appliance.model.errors import ConfigError
+from appliance.mount.settings import MountSettings
+from appliance.plugin import Backend, BackendConfig
+from appliance.plugin.registry import Plugins
+from appliance.policy.buckets import BucketPolicy
+from appliance.s3.settings import HttpSettings, S3Settings
+from appliance.world import Lane, World
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PluginHost:
+    """What a plugin may use of this process: see `appliance.plugin.Host`."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.logger = logging.getLogger(f"appliance.backend.{name}")
+        self.now_ns = world.now_ns
+        self.boot_s = world.boot_s
+        self.token_bytes = world.token_bytes
+        self.random = world.random
+        self._world = world
+
+    async def run_blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._world.run_blocking(Lane.BACKEND, function, *args, **kwargs)
+
+
+def prepare_data(config: Config) -> Path:
+    """Create the data directory, for this user only. Raises ConfigError."""
+    data = Path(config.node.data)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data / "staging").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"The data directory {data} cannot be used: {error.strerror}.") from None
+    if not os.access(data, os.W_OK | os.X_OK):
+        raise ConfigError(f"The data directory {data} is not writable for this user.")
+    return data
+
+
+def root_credentials(config: Config, data: Path, world: World) -> tuple[Credentials, bool]:
+    """Root credentials and whether they were just generated: environment, then configuration, then `data`. Raises ConfigError."""
+    found = auth.from_environment(os.environ)
+    if found is not None:
+        return found, False
+    given = config.credentials
+    if not given.access_key:
+        return auth.load_or_create(data, world.token_bytes)
+    secret = given.secret_key
+    if given.secret_key_file:
+        try:
+            secret = Path(given.secret_key_file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"credentials.secret_key_file: {given.secret_key_file} cannot be read: {error}.") from None
+    return auth.make_credentials(given.access_key, secret), False
+
+
+def make_backends(config: Config, plugins: Plugins, world: World) -> list[Backend]:
+    """One backend an entry, not yet started. Raises ConfigError, PluginError."""
+    names = backend_names(config.backend)
+    return [
+        plugins.backend(
+            entry.url,
+            BackendConfig(name=name, host=PluginHost(world, name), options=entry.options),
+        )
+        for name, entry in zip(names, config.backend, strict=True)
+    ]
+
+
+def backend_names(entries: Sequence[BackendEntry]) -> list[str]:
+    """Given names, else the scheme, numbered where it repeats."""
+    taken = {entry.name for entry in entries if entry.name}
+    names = []
+    for entry in entries:
+        name = base = entry.name or urlsplit(entry.url).scheme
+        number = 2
+        while not entry.name and name in taken:
+            name = f"{base}{number}"
+            number += 1
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def make_routes(config: Config, backends: Sequence[Backend]) -> Routes:
+    """Every backend pattern with every policy pattern, in order: the first pair that matches a bucket decides."""
+    policies = [*config.bucket, BucketEntry(match="*")]
+    return Routes(
+        [
+            Route(pattern, backend, bucket_policy(policy), policy.match)
+            for entry, backend in zip(config.backend, backends, strict=True)
+            for pattern in entry.buckets
+            for policy in policies
+        ]
+    )
+
+
+def bucket_policy(entry: BucketEntry) -> BucketPolicy:
+    """The policy that a `[[bucket]]` table describes."""
+    copies = entry.copies if isinstance(entry.copies, int) else 1
+    return BucketPolicy(
+        write=entry.write,
+        freshness_s=None if entry.freshness is None else float(entry.freshness),
+        copies=copies,
+        on_outage=entry.on_outage,
+    )
+
+
+def cache_capacity(config: Config, data: Path) -> int:
+    """Bytes the cache may use: as configured, else 80 % of the filesystem under `data`."""
+    return int(config.cache.capacity) or shutil.disk_usage(data).total * 8 // 10
+
+
+def s3_settings(config: Config) -> S3Settings:
+    """The `[s3]` table as the endpoint takes it."""
+    table = config.s3
+    return S3Settings(
+        region=table.region,
+        domains=table.domains,
+        access_log=config.log.requests,
+        http=HttpSettings(
+            connections_max=table.connections_max,
+            head_bytes_max=int(table.header_bytes_max),
+            head_timeout_s=float(table.header_timeout),
+            idle_timeout_s=float(table.idle_timeout),
+            stall_timeout_s=float(table.body_timeout),
+            drain_timeout_s=float(table.drain_timeout),
+        ),
+    )
+
+
+def mount_settings(config: Config, data: Path) -> MountSettings:
+    """The `[mount]` table as the mount takes it."""
+    table = config.mount
+    return MountSettings(
+        path=table.path,
+        staging=str(data / "staging"),
+        bucket=table.bucket,
+        allow_other=table.allow_other,
+        read_only=table.read_only,
+        uid=None if table.uid < 0 else table.uid,
+        gid=None if table.gid < 0 else table.gid,
+        umask=table.umask,
+    )
+
+
+def facts(config: Config, backends: Sequence[Backend]) -> Mapping[str, object]:
+    """What /status tells besides numbers."""
+    return {
+        "node": config.node.name,
+        "backends": [
+            {"name": backend.name, "url": entry.url, "buckets": list(entry.buckets)}
+            for backend, entry in zip(backends, config.backend, strict=True)
+        ],
+        "mount": config.mount.path,
+    }
