@@ -49,7 +49,9 @@ def fetch(host: str, port: int) -> dict[str, Any]:
     finally:
         connection.close()
     if response.status != 200:
-        raise click.ClickException(f"{host}:{port} answered {response.status}: {content.decode(errors='replace')}")
+        raise click.ClickException(
+            f"{host}:{port} answered {response.status}: {content.decode(errors='replace')}"
+        )
     document: dict[str, Any] = json.loads(content)
     return document
 
@@ -73,9 +75,18 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
         return float(now["parts"][part].get(name, 0) - before["parts"][part].get(name, 0)) / seconds
 
     lines = [
-        ("Cache", f"{size(cache.get('used_bytes', 0))} of {size(cache.get('capacity_bytes', 0))}, {cache.get('entries', 0):,.0f} objects"),
-        ("Hit ratio", f"{hits / asked:.1%} of {asked:,.0f} reads since start" if asked else "no reads yet"),
-        ("S3", f"{rate('s3', 'requests_total'):,.1f} requests/s, {s3.get('connections', 0):,.0f} connections"),
+        (
+            "Cache",
+            f"{size(cache.get('used_bytes', 0))} of {size(cache.get('capacity_bytes', 0))}, {cache.get('entries', 0):,.0f} objects",
+        ),
+        (
+            "Hit ratio",
+            f"{hits / asked:.1%} of {asked:,.0f} reads since start" if asked else "no reads yet",
+        ),
+        (
+            "S3",
+            f"{rate('s3', 'requests_total'):,.1f} requests/s, {s3.get('connections', 0):,.0f} connections",
+        ),
         (
             "Throughput",
             f"{size(rate('s3', 'sent_bytes_total'))}/s out, {size(rate('s3', 'received_bytes_total'))}/s in (last {seconds:.1f} s)",
@@ -91,7 +102,9 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
 
 def _total(statistics: Mapping[str, float], name: str) -> float:
     """The counter, summed over its labels."""
-    return sum(value for key, value in statistics.items() if key.partition("{")[0] == f"{name}_total")
+    return sum(
+        value for key, value in statistics.items() if key.partition("{")[0] == f"{name}_total"
+    )
 
 
 def size(number: float) -> str:
