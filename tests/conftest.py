@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.ceph import Ceph, ceph_cluster
+from tests.support.no_skips import pytest_runtest_makereport  # noqa: F401  # a hook
 from tests.support.upstreams import S3Upstream, moto_server, rclone_server
 
 
