@@ -98,7 +98,7 @@ class Connection:
     # --- receiving a head -------------------------------------------------------
 
     async def _next_head(self) -> Head | None:
-        """The next request's head; None if the client, or the server, has had enough. Raises an error of `parse_head`, RequestTimeoutError."""
+        """The next request's head; None if client or server has had enough. Raises an error of `parse_head`, RequestTimeoutError."""
         data = self._received or await self._first_bytes()
         while data and data[0] in b"\r\n":
             # An empty line before a request line is to be ignored (RFC 9112 section 2.2).
@@ -205,7 +205,7 @@ class Connection:
             raise
         finally:
             if not isinstance(content, bytes | AsyncIterator):
-                content.close()
+                await content.aclose()
             self._shared.handler.sent(response, sink.sent_bytes, error)
 
     # --- ending -----------------------------------------------------------------

@@ -68,7 +68,10 @@ class HeadProbe:
 
 
 def parse_head(data: bytes, peer: str = "", *, tls: bool = False) -> Head:
-    """Parse the bytes of one head, its blank line included. Raises BadRequestError, UnsupportedError, HeadersTooLargeError, InvalidHeaderError."""
+    """Parse the bytes of one head, its blank line included.
+
+    Raises BadRequestError, UnsupportedError, HeadersTooLargeError, InvalidHeaderError.
+    """
     collector = _Collector()
     parser = httptools.HttpRequestParser(collector)
     try:

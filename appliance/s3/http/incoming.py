@@ -61,7 +61,10 @@ class IncomingBody:
         return self._left if self._decoder is None else None
 
     async def receive_into(self, buffer: memoryview) -> int:
-        """Bytes of the body, at least one; 0 at its end. Raises IncompleteBodyError, RequestTimeoutError, BadRequestError, ClientGoneError."""
+        """Bytes of the body, at least one; 0 at its end.
+
+        Raises IncompleteBodyError, RequestTimeoutError, BadRequestError (chunked coding), ClientGoneError.
+        """
         if self._decoder is not None:
             return await self._receive_chunked(buffer)
         if self._left == 0:

@@ -40,7 +40,7 @@ class Source(Protocol):
         """Send exactly `size` bytes, or raise: then the connection is cut, so that nobody takes the rest for all."""
         ...
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Called once, however sending went, and also when nothing was sent (HEAD)."""
         ...
 

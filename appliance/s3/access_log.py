@@ -1,0 +1,84 @@
+"""The request log: one JSON line a request, written in batches by one task, off the request path.
+
+A request appends a value to a bounded queue; when the writer falls behind, lines are dropped and counted, never requests delayed. No query
+string, header or credential is logged: presigned URLs carry signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from appliance.world import Lane, World
+
+QUEUE_MAX = 65_536
+_encoder = msgspec.json.Encoder()
+
+
+class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One request. `duration_ms`: from its head to the response's last byte; `error`: S3's code; `cut`: why the answer ended early."""
+
+    time: str
+    request_id: str
+    peer: str
+    operation: str
+    status: int
+    duration_ms: float
+    method: str = ""
+    bucket: str = ""
+    key: str = ""
+    access_key: str = ""
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    error: str = ""
+    cut: str = ""
+    user_agent: str = ""
+
+
+class AccessLog:
+    """`write` takes whole lines, as bytes; it may block, and runs in a thread."""
+
+    def __init__(self, world: World, write: Callable[[bytes], object]) -> None:
+        self._world = world
+        self._write = write
+        self._queue: list[LogLine] = []
+        self._filled = trio.Event()
+        self._written = 0
+        self._dropped = 0
+
+    def add(self, line: LogLine) -> None:
+        if len(self._queue) >= QUEUE_MAX:
+            self._dropped += 1
+            return
+        self._queue.append(line)
+        if len(self._queue) == 1:
+            self._filled.set()
+
+    async def run(self) -> None:
+        """Write until cancelled; then what is left is written too."""
+        try:
+            while True:
+                await self._filled.wait()
+                await self._flush()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._flush()
+
+    def statistics(self) -> dict[str, float]:
+        return {
+            "log_lines_written_total": self._written,
+            "log_lines_dropped_total": self._dropped,
+            "log_lines_waiting": len(self._queue),
+        }
+
+    async def _flush(self) -> None:
+        batch, self._queue = self._queue, []
+        self._filled = trio.Event()
+        if batch:
+            await self._world.run_blocking(Lane.DISK, self._write_all, batch)
+            self._written += len(batch)
+
+    def _write_all(self, batch: list[LogLine]) -> None:
+        self._write(b"".join(_encoder.encode(line) + b"\n" for line in batch))

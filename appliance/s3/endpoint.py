@@ -1,0 +1,295 @@
+"""The S3 endpoint: request -> who asks -> operation -> response, with errors, request ids, counters and the request log around it.
+
+`serve` runs the HTTP server; `drain` lets it end. An error of the domain is answered by the table in `wire.errors`; anything else that
+escapes an operation is a bug: it is logged with its request id and answered InternalError.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import formatdate
+
+import trio
+
+from appliance.auth.credentials import CredentialStore
+from appliance.auth.identity import Role
+from appliance.auth.sigv4 import Verifier
+from appliance.cache.api import Cache
+from appliance.model.errors import AccessDeniedError, ApplianceError, UnsupportedError
+from appliance.s3.access_log import AccessLog, LogLine
+from appliance.s3.http.errors import ClientGoneError
+from appliance.s3.http.head import Head
+from appliance.s3.http.incoming import IncomingBody
+from appliance.s3.http.response import Response, render_fields
+from appliance.s3.http.server import HttpServer
+from appliance.s3.metrics import RequestMetrics
+from appliance.s3.operations.call import Call, Context, Operate
+from appliance.s3.operations.table import OPERATIONS
+from appliance.s3.settings import S3Settings
+from appliance.s3.wire.errors import error_response, row_of
+from appliance.s3.wire.operations import Operation
+from appliance.s3.wire.request import S3Request, parse_request
+from appliance.world import World
+
+logger = logging.getLogger(__name__)
+
+_READS = frozenset({"GET", "HEAD"})
+# What is not an operation, in metrics and log.
+_NONE = "-"
+
+
+class _Exchange:
+    """What is remembered of a request until its response is out."""
+
+    __slots__ = (
+        "access_key",
+        "began_s",
+        "body",
+        "error",
+        "operation",
+        "peer",
+        "request",
+        "request_id",
+    )
+
+    def __init__(self, request_id: str, began_s: float, peer: str) -> None:
+        self.request_id = request_id
+        self.began_s = began_s
+        self.peer = peer
+        self.operation = _NONE
+        self.request: S3Request | None = None
+        self.access_key = ""
+        self.body: IncomingBody | None = None
+        self.error = ""
+
+
+class S3Endpoint:
+    """See the module. `secret` seals continuation tokens and upload ids: the same on all nodes, and unguessable.
+
+    `log_write` takes the request log's lines where `settings.access_log` (standard error if not given).
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        credentials: CredentialStore,
+        world: World,
+        settings: S3Settings,
+        *,
+        secret: bytes,
+        tls: ssl.SSLContext | None = None,
+        log_write: Callable[[bytes], object] | None = None,
+        operations: Mapping[Operation, Operate] = OPERATIONS,
+    ) -> None:
+        self._world = world
+        self._settings = settings
+        self._context = Context(cache=cache, world=world, settings=settings, secret=secret)
+        self._operations = operations
+        self._verifier = Verifier(credentials, region=settings.region)
+        self._server = HttpServer(self, settings.http, world, tls)
+        self.metrics = RequestMetrics()
+        self._log = AccessLog(world, log_write or _to_stderr) if settings.access_log else None
+        self._id_prefix = world.token_bytes(4).hex().upper()
+        self._host_id = base64.b64encode(world.token_bytes(24)).decode("ascii")
+        self._count = 0
+        self._second = -1
+        self._common = b""
+        self._serving = False
+
+    @property
+    def ready(self) -> bool:
+        """Accepting requests, and not about to stop."""
+        return self._serving and not self._server.draining
+
+    async def serve(
+        self,
+        listeners: Sequence[socket.socket],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve on listening sockets (`http.server.listen` makes them), which this takes over, until drained."""
+        async with trio.open_nursery() as nursery:
+            if self._log is not None:
+                nursery.start_soon(self._log.run)
+            self._serving = True
+            try:
+                await self._server.serve(listeners, task_status=task_status)
+            finally:
+                self._serving = False
+                nursery.cancel_scope.cancel()
+
+    def drain(self, timeout_s: float | None = None) -> None:
+        """Stop accepting, finish what is in flight (at most `timeout_s`, by default the setting's); then `serve` returns."""
+        self._server.drain(timeout_s)
+
+    def statistics(self) -> dict[str, float]:
+        found = {**self.metrics.statistics(), **self._server.statistics()}
+        found.update({f"signatures_{k}": v for k, v in self._verifier.statistics().items()})
+        if self._log is not None:
+            found.update(self._log.statistics())
+        return found
+
+    # --- what the HTTP server asks ------------------------------------------------
+
+    async def handle(self, head: Head, body: IncomingBody) -> Response:
+        """See `http.connection.Handler`."""
+        now_ns = self._world.now_ns()
+        request = head.request
+        exchange = self._begin(request.peer)
+        exchange.body = body
+        self.metrics.in_flight += 1
+        try:
+            parsed = parse_request(request, self._settings.domains)
+            exchange.request = parsed
+            exchange.operation = parsed.operation.name
+            response = await self._perform(exchange, parsed, body, now_ns)
+        except ClientGoneError:
+            self.metrics.aborted += 1
+            raise
+        except ApplianceError as error:
+            response = self._error(exchange, error, request.target, head=request.method == "HEAD")
+        except Exception as error:
+            logger.exception("request %s failed: internal error", exchange.request_id)
+            response = self._error(exchange, error, request.target, head=request.method == "HEAD")
+        finally:
+            self.metrics.in_flight -= 1
+        return self._finish(response, exchange, now_ns)
+
+    def refuse(self, error: ApplianceError, peer: str) -> Response:
+        """See `http.connection.Handler`."""
+        exchange = self._begin(peer)
+        response = self._error(exchange, error, b"", head=False)
+        return self._finish(response, exchange, self._world.now_ns())
+
+    def sent(self, response: Response, sent_bytes: int, error: Exception | None) -> None:
+        """See `http.connection.Handler`."""
+        exchange = response.notes
+        if not isinstance(exchange, _Exchange):
+            return
+        seconds = self._world.boot_s() - exchange.began_s
+        body = exchange.body
+        received = body.received_bytes if body is not None else 0
+        self.metrics.finished(exchange.operation, response.status, seconds, received, sent_bytes)
+        if error is not None:
+            self._cut(exchange, error)
+        if self._log is not None:
+            self._log.add(_log_line(exchange, response, seconds, sent_bytes, error, self._world))
+
+    # --- steps ---------------------------------------------------------------------
+
+    async def _perform(
+        self, exchange: _Exchange, parsed: S3Request, body: IncomingBody, now_ns: int
+    ) -> Response:
+        request = parsed.request
+        authentication = self._verifier.verify(
+            request.method, request.target, request.headers, now_ns=now_ns
+        )
+        identity = authentication.identity
+        exchange.access_key = identity.access_key
+        operate = self._operations.get(parsed.operation)
+        if operate is None:
+            raise UnsupportedError(
+                f"The operation {parsed.operation.name} is not implemented here.",
+                bucket=parsed.bucket,
+                key=parsed.key,
+            )
+        if identity.role is Role.READONLY and request.method not in _READS:
+            raise AccessDeniedError(bucket=parsed.bucket, key=parsed.key)
+        return await operate(Call(self._context, parsed, authentication, body))
+
+    def _begin(self, peer: str) -> _Exchange:
+        self._count += 1
+        return _Exchange(f"{self._id_prefix}{self._count:08X}", self._world.boot_s(), peer)
+
+    def _finish(self, response: Response, exchange: _Exchange, now_ns: int) -> Response:
+        if now_ns // 10**9 != self._second:
+            self._second = now_ns // 10**9
+            self._common = render_fields(
+                [
+                    ("Server", "cache-appliance"),
+                    ("Date", formatdate(self._second, usegmt=True)),
+                    ("x-amz-id-2", self._host_id),
+                    ("x-amz-request-id", ""),
+                ]
+            ).removesuffix(b"\r\n")
+        identified = self._common + exchange.request_id.encode() + b"\r\n"
+        response.fields = identified + response.fields
+        response.notes = exchange
+        return response
+
+    def _error(
+        self, exchange: _Exchange, error: Exception, target: bytes, *, head: bool
+    ) -> Response:
+        path = target.split(b"?", 1)[0].decode("latin-1")
+        answer = error_response(
+            error,
+            resource=path,
+            request_id=exchange.request_id,
+            host_id=self._host_id,
+            head=head,
+        )
+        exchange.error = row_of(error).code
+        if answer.status >= 500 and isinstance(error, ApplianceError):
+            logger.warning("request %s: %s", exchange.request_id, error)
+        return Response(answer.status, render_fields(answer.headers), answer.body)
+
+    def _cut(self, exchange: _Exchange, error: Exception) -> None:
+        self.metrics.aborted += 1
+        if not isinstance(error, ClientGoneError):
+            logger.warning(
+                "request %s (%s): the response was cut off: %s",
+                exchange.request_id,
+                exchange.operation,
+                str(error) or type(error).__name__,
+            )
+
+
+def _log_line(
+    exchange: _Exchange,
+    response: Response,
+    seconds: float,
+    sent_bytes: int,
+    error: Exception | None,
+    world: World,
+) -> LogLine:
+    parsed = exchange.request
+    return LogLine(
+        time=_iso(world.now_ns()),
+        request_id=exchange.request_id,
+        peer=exchange.peer,
+        operation=exchange.operation,
+        status=response.status,
+        duration_ms=round(seconds * 1000, 3),
+        method=parsed.request.method if parsed else "",
+        bucket=_printable(parsed.bucket) if parsed else "",
+        key=_printable(parsed.key) if parsed else "",
+        access_key=exchange.access_key,
+        received_bytes=exchange.body.received_bytes if exchange.body else 0,
+        sent_bytes=sent_bytes,
+        error=exchange.error,
+        cut=type(error).__name__ if error is not None else "",
+        user_agent=parsed.headers.get("user-agent", "") if parsed else "",
+    )
+
+
+def _printable(name: str) -> str:
+    """Names may hold bytes that are not UTF-8, as surrogates, which JSON cannot."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _iso(now_ns: int) -> str:
+    """UTC, with milliseconds."""
+    seconds, rest = divmod(now_ns, 10**9)
+    instant = datetime.fromtimestamp(seconds, UTC)
+    return f"{instant:%Y-%m-%dT%H:%M:%S}.{rest // 10**6:03d}Z"
+
+
+def _to_stderr(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()

@@ -1,0 +1,40 @@
+"""Buckets: list, create, look at, delete."""
+
+from __future__ import annotations
+
+from appliance.model.names import check_new_bucket_name
+from appliance.s3.http.response import Response
+from appliance.s3.operations.call import Call, empty, xml
+from appliance.s3.operations.payload import read_document
+from appliance.s3.wire.errors import InvalidLocationError
+from appliance.s3.wire.xml import parse, render
+
+
+async def list_buckets(call: Call) -> Response:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html."""
+    return xml(render.list_buckets(await call.cache.list_buckets(), call.identity))
+
+
+async def create_bucket(call: Call) -> Response:
+    """The location constraint must be this endpoint's region (or absent)."""
+    constraint = parse.parse_create_bucket(await read_document(call))
+    if constraint and constraint != call.context.settings.region:
+        raise InvalidLocationError
+    check_new_bucket_name(call.bucket)
+    await call.cache.create_bucket(call.bucket)
+    return empty(200, [("Location", f"/{call.bucket}")])
+
+
+async def head_bucket(call: Call) -> Response:
+    await call.cache.head_bucket(call.bucket)
+    return empty(200, [("x-amz-bucket-region", call.context.settings.region)])
+
+
+async def delete_bucket(call: Call) -> Response:
+    await call.cache.delete_bucket(call.bucket)
+    return empty(204)
+
+
+async def get_bucket_location(call: Call) -> Response:
+    await call.cache.head_bucket(call.bucket)
+    return xml(render.bucket_location(call.context.settings.region))

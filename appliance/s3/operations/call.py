@@ -1,0 +1,89 @@
+"""One authorised request on its way through an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from appliance.auth.identity import Authentication, Identity
+from appliance.cache.api import Cache
+from appliance.s3.http.incoming import IncomingBody
+from appliance.s3.http.response import Response, render_fields
+from appliance.s3.settings import S3Settings
+from appliance.s3.wire.errors import NoSuchVersionError
+from appliance.s3.wire.request import S3Request
+from appliance.s3.wire.response import XML, Headers
+from appliance.world import World
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What all operations share. `secret` seals tokens and upload ids; all nodes must have the same."""
+
+    cache: Cache
+    world: World
+    settings: S3Settings
+    secret: bytes
+
+
+class Call:
+    """A request, who asks, and its body."""
+
+    __slots__ = (
+        "authentication",
+        "body",
+        "bucket",
+        "cache",
+        "context",
+        "headers",
+        "key",
+        "query",
+        "request",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        request: S3Request,
+        authentication: Authentication,
+        body: IncomingBody,
+    ) -> None:
+        self.context = context
+        self.cache = context.cache
+        self.request = request
+        self.bucket = request.bucket
+        self.key = request.key
+        self.query: Mapping[str, str] = request.query
+        self.headers: Mapping[str, str] = request.headers
+        self.authentication = authentication
+        self.body = body
+
+    @property
+    def identity(self) -> Identity:
+        return self.authentication.identity
+
+    @property
+    def secret(self) -> bytes:
+        return self.context.secret
+
+    def check_version(self) -> None:
+        """Buckets are not versioned here: the one version there is has the id "null". Raises NoSuchVersionError."""
+        if self.query.get("versionId", "null") not in {"null", ""}:
+            raise NoSuchVersionError(bucket=self.bucket, key=self.key)
+
+
+Operate = Callable[[Call], Awaitable[Response]]
+
+
+def xml(document: bytes, headers: Headers | None = None) -> Response:
+    """200 with a document."""
+    return Response(200, render_fields([XML, *(headers or [])]), document)
+
+
+def empty(status: int = 200, headers: Headers | None = None) -> Response:
+    """No body."""
+    return Response(status, render_fields(headers or []))
+
+
+def etag_header(etag: str) -> tuple[str, str]:
+    return ("ETag", f'"{etag}"')

@@ -1,0 +1,114 @@
+"""CopyObject and UploadPartCopy: the source is opened by name and version, so that what was checked is what is copied."""
+
+from __future__ import annotations
+
+from appliance.model.errors import (
+    EntityTooLargeError,
+    InvalidArgumentError,
+    NotModifiedError,
+    PreconditionFailedError,
+)
+from appliance.model.names import check_key
+from appliance.model.objects import PUT_SIZE_MAX, ObjectInfo, PutOptions
+from appliance.model.ranges import ByteRange
+from appliance.s3.http.response import Response
+from appliance.s3.operations.call import Call, xml
+from appliance.s3.operations.multipart import upload_target
+from appliance.s3.wire import headers as fields
+from appliance.s3.wire.errors import InvalidCopyError, NoSuchVersionError
+from appliance.s3.wire.headers import CopySource
+from appliance.s3.wire.xml import render
+
+# Not metadata: what a request says about these counts whatever the directive.
+_PLACEMENT = ("x-amz-storage-class", "x-amz-website-redirect-location")
+
+
+async def copy_object(call: Call) -> Response:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html."""
+    check_key(call.key)
+    source, info = await _source(call)
+    if info.size > PUT_SIZE_MAX:
+        raise EntityTooLargeError(
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
+        )
+    options = await _options(call, source, info)
+    if options is None and (source.bucket, source.key) == (call.bucket, call.key):
+        raise InvalidCopyError
+    copied = await call.cache.copy(
+        source.bucket,
+        source.key,
+        call.bucket,
+        call.key,
+        source_version=info.version,
+        options=options,
+        conditions=fields.conditions(call.headers),
+    )
+    return xml(render.copy_object_result(copied))
+
+
+async def upload_part_copy(call: Call) -> Response:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html."""
+    upload_id, number = upload_target(call)
+    source, info = await _source(call)
+    part = await call.cache.copy_part(
+        source.bucket,
+        source.key,
+        call.bucket,
+        call.key,
+        upload_id,
+        number,
+        range=_range(call, info),
+        source_version=info.version,
+    )
+    return xml(render.copy_part_result(part))
+
+
+async def _source(call: Call) -> tuple[CopySource, ObjectInfo]:
+    """The source and what it is now. Its conditions must hold: both kinds of failure are 412 here."""
+    source = fields.copy_source(call.headers)
+    if source.version_id not in {"", "null"}:
+        raise NoSuchVersionError(bucket=source.bucket, key=source.key)
+    info = await call.cache.head(source.bucket, source.key)
+    try:
+        fields.copy_conditions(call.headers).check_read(info)
+    except NotModifiedError:
+        raise PreconditionFailedError(key=source.key) from None
+    return source, info
+
+
+async def _options(call: Call, source: CopySource, info: ObjectInfo) -> PutOptions | None:
+    """What the copy is to carry; None: everything as in the source."""
+    metadata = _directive(call, "x-amz-metadata-directive")
+    tagging = _directive(call, "x-amz-tagging-directive")
+    given = fields.put_options(call.headers)
+    placement = {name: given.headers[name] for name in _PLACEMENT if name in given.headers}
+    if metadata == tagging == "COPY" and not given.checksums and not placement:
+        return None
+    replace = metadata == "REPLACE"
+    tags = given.tags
+    if tagging == "COPY":
+        tags = await call.cache.get_tags(source.bucket, source.key) if info.tag_count else {}
+    return PutOptions(
+        headers=given.headers if replace else {**info.headers, **placement},
+        metadata=given.metadata if replace else info.metadata,
+        tags=tags,
+        checksums=given.checksums or tuple(info.checksums),
+    )
+
+
+def _directive(call: Call, name: str) -> str:
+    value = call.headers.get(name, "COPY").upper()
+    if value not in {"COPY", "REPLACE"}:
+        raise InvalidArgumentError(f"Unknown {name.removeprefix('x-amz-')}: {value!r}.")
+    return value
+
+
+def _range(call: Call, info: ObjectInfo) -> ByteRange | None:
+    spec = fields.copy_source_range(call.headers)
+    if spec is None:
+        return None
+    if spec.first is None or spec.last is None or spec.last >= info.size:
+        raise InvalidArgumentError(
+            f"Range specified is not valid for source object of size: {info.size}"
+        )
+    return spec.resolve(info.size)

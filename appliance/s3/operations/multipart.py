@@ -1,0 +1,115 @@
+"""Multipart uploads. Their state lives in the backend; clients see upload ids sealed, so that a forged one never gets there."""
+
+from __future__ import annotations
+
+from appliance.model.objects import CompletedPart, ObjectInfo, PartInfo
+from appliance.plugin import Body
+from appliance.s3.http.response import Response
+from appliance.s3.operations.call import Call, empty, etag_header, xml
+from appliance.s3.operations.payload import read_document, with_payload
+from appliance.s3.wire import headers as fields
+from appliance.s3.wire.errors import InvalidArgumentValueError
+from appliance.s3.wire.listing import (
+    opened_upload_id,
+    part_number,
+    parts_query,
+    sealed_upload_id,
+    uploads_query,
+)
+from appliance.s3.wire.response import Headers
+from appliance.s3.wire.xml import parse, render
+
+
+async def create_multipart_upload(call: Call) -> Response:
+    options = fields.put_options(call.headers)
+    upload = await call.cache.create_upload(call.bucket, call.key, options)
+    sealed = sealed_upload_id(upload.upload_id, call.bucket, call.key, call.secret)
+    headers: Headers = []
+    if upload.checksums:
+        headers.append(("x-amz-checksum-algorithm", upload.checksums[0].upper()))
+        headers.append(("x-amz-checksum-type", upload.checksum_type))
+    return xml(render.initiate_multipart_upload(call.bucket, call.key, sealed), headers)
+
+
+async def upload_part(call: Call) -> Response:
+    upload_id, number = upload_target(call)
+
+    async def store(body: Body) -> PartInfo:
+        return await call.cache.put_part(call.bucket, call.key, upload_id, number, body)
+
+    part = await with_payload(call, (), store)
+    return empty(200, [etag_header(part.etag), *_checksum_headers(part.checksums)])
+
+
+async def list_parts(call: Call) -> Response:
+    query = parts_query(call.query)
+    page = await call.cache.list_parts(
+        call.bucket, call.key, _upload_id(call), after=query.after, limit=query.limit
+    )
+    sealed = call.query["uploadId"]
+    return xml(
+        render.list_parts(call.bucket, page, sealed, query.after, query.limit, call.identity)
+    )
+
+
+async def list_multipart_uploads(call: Call) -> Response:
+    query = uploads_query(call.bucket, call.query)
+    marker = query.upload_id_marker
+    if marker:
+        marker = opened_upload_id(marker, call.bucket, query.key_marker, call.secret)
+    page = await call.cache.list_uploads(
+        call.bucket,
+        prefix=query.prefix,
+        delimiter=query.delimiter,
+        key_marker=query.key_marker,
+        upload_id_marker=marker,
+        limit=query.limit,
+    )
+    return xml(render.list_uploads(query, page, call.identity, call.secret))
+
+
+async def complete_multipart_upload(call: Call) -> Response:
+    upload_id = _upload_id(call)
+    parts = parse.parse_complete_multipart_upload(await read_document(call))
+    info = await _complete(call, upload_id, parts)
+    return xml(render.complete_multipart_upload(call.bucket, info, _location(call)))
+
+
+async def abort_multipart_upload(call: Call) -> Response:
+    await call.cache.abort_upload(call.bucket, call.key, _upload_id(call))
+    return empty(204)
+
+
+async def _complete(call: Call, upload_id: str, parts: tuple[CompletedPart, ...]) -> ObjectInfo:
+    return await call.cache.complete_upload(
+        call.bucket, call.key, upload_id, parts, fields.conditions(call.headers)
+    )
+
+
+def upload_target(call: Call) -> tuple[str, int]:
+    """The backend's upload id, and the part's number. Raises NoSuchUploadError, InvalidArgumentValueError."""
+    return _upload_id(call), _part_number(call)
+
+
+def _upload_id(call: Call) -> str:
+    """The backend's id. Raises NoSuchUploadError."""
+    return opened_upload_id(call.query["uploadId"], call.bucket, call.key, call.secret)
+
+
+def _part_number(call: Call) -> int:
+    number = part_number(call.query)
+    if number is None:
+        raise InvalidArgumentValueError(
+            "This operation does not accept a query-string without a part number.", "partNumber", ""
+        )
+    return number
+
+
+def _location(call: Call) -> str:
+    """The new object's URL, as the client reached us."""
+    scheme = "https" if call.request.request.tls else "http"
+    return f"{scheme}://{call.headers.get('host', '')}{call.request.resource}"
+
+
+def _checksum_headers(checksums: dict[str, str]) -> Headers:
+    return [(f"x-amz-checksum-{name}", value) for name, value in checksums.items()]

@@ -1,0 +1,44 @@
+"""Which function answers which operation. What is not here is answered NotImplemented; docs/S3.md lists both."""
+
+from __future__ import annotations
+
+from appliance.s3.operations import (
+    attributes,
+    buckets,
+    copying,
+    listing,
+    multipart,
+    reading,
+    tagging,
+    writing,
+)
+from appliance.s3.operations.call import Operate
+from appliance.s3.wire.operations import Operation
+
+OPERATIONS: dict[Operation, Operate] = {
+    Operation.ListBuckets: buckets.list_buckets,
+    Operation.CreateBucket: buckets.create_bucket,
+    Operation.HeadBucket: buckets.head_bucket,
+    Operation.DeleteBucket: buckets.delete_bucket,
+    Operation.GetBucketLocation: buckets.get_bucket_location,
+    Operation.ListObjects: listing.list_objects,
+    Operation.ListObjectsV2: listing.list_objects_v2,
+    Operation.ListObjectVersions: listing.list_object_versions,
+    Operation.GetObject: reading.get_object,
+    Operation.HeadObject: reading.head_object,
+    Operation.GetObjectAttributes: attributes.get_object_attributes,
+    Operation.PutObject: writing.put_object,
+    Operation.CopyObject: copying.copy_object,
+    Operation.DeleteObject: writing.delete_object,
+    Operation.DeleteObjects: writing.delete_objects,
+    Operation.GetObjectTagging: tagging.get_object_tagging,
+    Operation.PutObjectTagging: tagging.put_object_tagging,
+    Operation.DeleteObjectTagging: tagging.delete_object_tagging,
+    Operation.CreateMultipartUpload: multipart.create_multipart_upload,
+    Operation.UploadPart: multipart.upload_part,
+    Operation.UploadPartCopy: copying.upload_part_copy,
+    Operation.ListParts: multipart.list_parts,
+    Operation.ListMultipartUploads: multipart.list_multipart_uploads,
+    Operation.CompleteMultipartUpload: multipart.complete_multipart_upload,
+    Operation.AbortMultipartUpload: multipart.abort_multipart_upload,
+}

@@ -1,0 +1,99 @@
+"""PutObject, DeleteObject, DeleteObjects."""
+
+from __future__ import annotations
+
+from appliance.model.errors import ApplianceError, PreconditionFailedError
+from appliance.model.names import check_key
+from appliance.model.objects import NO_CONDITIONS, Conditions, DeleteOutcome, ObjectInfo
+from appliance.plugin import Body
+from appliance.s3.http.response import Response
+from appliance.s3.operations.call import Call, empty, etag_header, xml
+from appliance.s3.operations.payload import read_document, with_payload
+from appliance.s3.wire import headers as fields
+from appliance.s3.wire.errors import InvalidRequestError, NoSuchVersionError
+from appliance.s3.wire.response import Headers
+from appliance.s3.wire.xml import parse, render
+from appliance.s3.wire.xml.parse import DeleteItem
+
+
+async def put_object(call: Call) -> Response:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html."""
+    check_key(call.key)
+    options = fields.put_options(call.headers)
+    conditions = fields.conditions(call.headers)
+
+    async def store(body: Body) -> ObjectInfo:
+        return await call.cache.put(call.bucket, call.key, body, options, conditions)
+
+    info = await with_payload(call, options.checksums, store)
+    return empty(200, [etag_header(info.etag), *checksum_headers(info)])
+
+
+async def delete_object(call: Call) -> Response:
+    """Deleting what is not there succeeds, as in S3; `If-Match` makes it conditional."""
+    call.check_version()
+    check_key(call.key)
+    await call.cache.delete(call.bucket, call.key, fields.conditions(call.headers))
+    return empty(204)
+
+
+async def delete_objects(call: Call) -> Response:
+    """Up to 1,000 keys, each with its own outcome. S3 wants a digest of this document, so that no flipped bit deletes another key."""
+    if not _has_digest(call):
+        raise InvalidRequestError(
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
+        )
+    request = parse.parse_delete(await read_document(call))
+    outcomes: dict[int, DeleteOutcome] = {}
+    plain: list[tuple[int, str]] = []
+    for index, item in enumerate(request.objects):
+        error = _item_error(item)
+        if error is not None:
+            outcomes[index] = DeleteOutcome(key=item.key, error=error)
+        elif item.etag:
+            outcomes[index] = await _delete_if(call, item)
+        else:
+            plain.append((index, item.key))
+    if plain or not outcomes:
+        found = await call.cache.delete_many(call.bucket, [key for _, key in plain])
+        for (index, _), outcome in zip(plain, found, strict=True):
+            outcomes[index] = outcome
+    ordered = [outcomes[index] for index in sorted(outcomes)]
+    return xml(render.delete_result(ordered, quiet=request.quiet))
+
+
+def checksum_headers(info: ObjectInfo) -> Headers:
+    headers: Headers = [(f"x-amz-checksum-{name}", value) for name, value in info.checksums.items()]
+    if headers:
+        headers.append(("x-amz-checksum-type", info.checksum_type))
+    return headers
+
+
+def _has_digest(call: Call) -> bool:
+    headers = call.headers
+    return (
+        "content-md5" in headers
+        or "x-amz-trailer" in headers
+        or any(name.startswith("x-amz-checksum-") for name in headers)
+    )
+
+
+def _item_error(item: DeleteItem) -> ApplianceError | None:
+    try:
+        check_key(item.key)
+        if item.version_id not in {"", "null"}:
+            raise NoSuchVersionError(key=item.key)
+    except ApplianceError as error:
+        return error
+    return None
+
+
+async def _delete_if(call: Call, item: DeleteItem) -> DeleteOutcome:
+    conditions: Conditions = (
+        Conditions(if_match=(item.etag.strip('"'),)) if item.etag else NO_CONDITIONS
+    )
+    try:
+        await call.cache.delete(call.bucket, item.key, conditions)
+    except PreconditionFailedError as error:
+        return DeleteOutcome(key=item.key, error=error)
+    return DeleteOutcome(key=item.key)
