@@ -58,3 +58,11 @@ class UnsignedHeadersError(AuthError):
 
 class PayloadHashHeaderError(AuthError):
     """x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, or a valid sha256 value."""
+
+
+class MissingPayloadHashError(AuthError):
+    """Missing required header for this request: x-amz-content-sha256"""
+
+
+class AuthTypeError(AuthError):
+    """Unsupported Authorization Type"""

@@ -121,6 +121,10 @@ class ChunkTooLargeError(WireError):
     """A signed chunk may have at most 16 MiB here: its signature must be checked before its bytes are used."""
 
 
+class InvalidPartNumberError(WireError):
+    """The requested partnumber is not satisfiable"""
+
+
 class NoSuchVersionError(WireError):
     """The specified version does not exist."""
 
@@ -308,6 +312,12 @@ ROWS: dict[type[ApplianceError], Row] = {
         "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
     ),
+    auth.MissingPayloadHashError: Row(
+        "InvalidRequest",
+        400,
+        "Missing required header for this request: x-amz-content-sha256",
+    ),
+    auth.AuthTypeError: Row("InvalidArgument", 400, "Unsupported Authorization Type"),
     # --- this file
     WireError: Row("InvalidRequest", 400, "Invalid Request"),
     BadRequestError: Row("BadRequest", 400, "An error occurred when parsing the HTTP request."),
@@ -352,6 +362,9 @@ ROWS: dict[type[ApplianceError], Row] = {
     ),
     ChunkTooLargeError: Row(
         "InvalidRequest", 400, "A signed chunk is larger than the 16 MiB allowed."
+    ),
+    InvalidPartNumberError: Row(
+        "InvalidPartNumber", 416, "The requested partnumber is not satisfiable"
     ),
     NoSuchVersionError: Row("NoSuchVersion", 404, "The specified version does not exist."),
     InvalidLocationError: Row(

@@ -9,6 +9,7 @@ what SigV4 signs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import unquote_to_bytes
 
@@ -28,6 +29,14 @@ TARGET_BYTES_MAX = 16 * 1024  # presigned URLs carry all headers and response-* 
 HEADERS_MAX = 128
 # S3 allows 8 KB of headers in all, but policies, tokens and metadata come near it: leave room, and stay bounded.
 HEADER_BYTES_MAX = 32 * 1024
+_ABSOLUTE = re.compile(rb"https?://([^/?]+)(.*)\Z", re.IGNORECASE | re.DOTALL)
+# Parameters of presigned requests that are about the signature.
+_PRESIGNED = frozenset(
+    f"x-amz-{name}"
+    for name in ("algorithm", "credential", "date", "expires", "signature", "signedheaders")
+)
+# None of these may occur in a request target; signatures are over text with line feeds.
+_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
 # Twice one of these could mean two things to two readers of the same bytes (request smuggling, signature confusion).
 _SINGLE = frozenset(
     {"host", "content-length", "authorization", "content-md5", "x-amz-date", "x-amz-content-sha256"}
@@ -45,7 +54,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class S3Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request asks for. `bucket` is "" for the service itself, `key` is "" for a bucket. `query` is decoded, first value wins."""
+    """What a request asks for. `bucket` is "" for the service itself, `key` is "" for a bucket. `query` is decoded, first value wins.
+
+    `headers` are the request's, and for a presigned request the x-amz-* parameters of its query, which S3 takes for headers. Signatures
+    are over `request.headers`.
+    """
 
     operation: Operation
     bucket: str
@@ -90,8 +103,13 @@ def parse_request(request: Request, domains: tuple[str, ...] = ()) -> S3Request:
     target = request.target
     if len(target) > TARGET_BYTES_MAX:
         raise UriTooLongError
-    path, host = _path_and_host(target, request.headers)
-    path, _, raw_query = path.partition(b"?")
+    if _CONTROL.search(target):
+        raise InvalidUriError
+    if target.startswith(b"/"):
+        host = request.headers.get("host", "")
+    else:
+        target, host = _absolute_form(target)
+    path, _, raw_query = target.partition(b"?")
     bucket = bucket_of_host(host, domains) if domains else ""
     virtual_host = bool(bucket)
     if virtual_host:
@@ -100,34 +118,42 @@ def parse_request(request: Request, domains: tuple[str, ...] = ()) -> S3Request:
         raw_bucket, _, raw_key = path[1:].partition(b"/")
         bucket = decode_path(raw_bucket)
         key = decode_path(raw_key)
-        if key and not bucket:
+        if not bucket and len(path) > 1:
             raise InvalidBucketNameError("The specified bucket is not valid: it is empty.")
     query = parse_query(raw_query) if raw_query else {}
+    headers = request.headers
+    if "X-Amz-Signature" in query:
+        headers = _with_hoisted(headers, query)
     level = Level.OBJECT if key else Level.BUCKET if bucket else Level.SERVICE
-    operation = find_operation(request.method, level, query, request.headers)
+    operation = find_operation(request.method, level, query, headers)
     return S3Request(
         operation=operation,
         bucket=bucket,
         key=key,
         query=query,
-        headers=request.headers,
+        headers=headers,
         request=request,
         virtual_host=virtual_host,
     )
 
 
-def _path_and_host(target: bytes, headers: Mapping[str, str]) -> tuple[bytes, str]:
-    """Origin form as it is; of an absolute form (RFC 9112 section 3.2.2) the part from the path on, and its authority as host."""
-    if target.startswith(b"/"):
-        return target, headers.get("host", "")
-    scheme, separator, rest = target.partition(b"://")
-    if not separator or scheme.lower() not in {b"http", b"https"}:
+def _with_hoisted(headers: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]:
+    """Headers, and those that the signer put into the URL; real ones win."""
+    merged = dict(headers)
+    for name, value in query.items():
+        lower = name.lower()
+        if lower.startswith("x-amz-") and lower not in _PRESIGNED:
+            merged.setdefault(lower, value.encode("utf-8", "surrogateescape").decode("latin-1"))
+    return merged
+
+
+def _absolute_form(target: bytes) -> tuple[bytes, str]:
+    """Path and query, and host, of `http://host/path?query` (RFC 9112 section 3.2.2)."""
+    match = _ABSOLUTE.match(target)
+    if match is None:
         raise InvalidUriError
-    for index, byte in enumerate(rest):
-        if byte in b"/?":
-            path = rest[index:]
-            return (path if byte == 0x2F else b"/" + path), rest[:index].decode("latin-1")
-    return b"/", rest.decode("latin-1")
+    host, path = match.groups()
+    return (path if path.startswith(b"/") else b"/" + path), host.decode("latin-1")
 
 
 def decode_path(raw: bytes) -> str:
@@ -140,20 +166,24 @@ def decode_path(raw: bytes) -> str:
 def parse_query(raw: bytes) -> dict[str, str]:
     """Decoded parameters in order; blank values are kept, of repeated ones the first counts. Here "+" is a space (HTML forms' rule)."""
     query: dict[str, str] = {}
-    for item in raw.split(b"&"):
-        if not item:
-            continue
-        name, _, value = item.partition(b"=")
-        query.setdefault(_decode_query(name), _decode_query(value))
+    text = key_text(raw)
+    if "+" in text:
+        text = text.replace("+", " ")
+    escaped = "%" in text
+    for item in text.split("&"):
+        name, _, value = item.partition("=")
+        if escaped:
+            if "%" in value:
+                value = _unescape(value)
+            if "%" in name:
+                name = _unescape(name)
+        if name and name not in query:
+            query[name] = value
     return query
 
 
-def _decode_query(raw: bytes) -> str:
-    if b"+" in raw:
-        raw = raw.replace(b"+", b" ")
-    if b"%" in raw:
-        raw = unquote_to_bytes(raw)
-    return key_text(raw)
+def _unescape(text: str) -> str:
+    return key_text(unquote_to_bytes(text.encode("utf-8", "surrogateescape")))
 
 
 def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
