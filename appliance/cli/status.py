@@ -102,10 +102,10 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
 
 def _total(statistics: Mapping[str, float], name: str) -> float:
     """The counter, summed over its labels."""
-    return sum(
-        (value for key, value in statistics.items() if key.partition("{")[0] == f"{name}_total"),
-        0.0,
+    matching = (
+        value for key, value in statistics.items() if key.partition("{")[0] == f"{name}_total"
     )
+    return float(sum(matching))
 
 
 def size(number: float) -> str:
