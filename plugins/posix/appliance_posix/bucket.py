@@ -1,0 +1,150 @@
+"""A bucket's directory, open for one operation, with its private directory and its locks.
+
+    <bucket>/.appliance/staging/       files on their way in, without a key yet
+    <bucket>/.appliance/uploads/<id>/  multipart uploads (`uploads`)
+    <bucket>/.appliance/sidecar/       metadata that does not fit into an xattr (`metadata`)
+    <bucket>/.appliance/locks          one file; its bytes are the locks
+
+Who changes anything holds a shared lock on the bucket (byte 0; DeleteBucket takes it exclusively) and exclusive locks on the keys concerned
+(a byte each, by hash of the key), and only while publishing: never while bytes arrive. The kernel releases them if the holder dies.
+Locks are taken in ascending order within one descriptor, so nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from appliance.model.errors import NoSuchBucketError
+from appliance.model.names import is_bucket_name, key_bytes
+from appliance_posix.beneath import DIRECTORY, make_directories, open_beneath
+from appliance_posix.syscalls import lock_range
+from appliance_posix.volume import PRIVATE, Volume
+
+# With byte ranges a lock a key is free; flock needs a file a lock, so there keys share 256.
+_SLOTS = 1 << 60
+_FLOCK_SLOTS = 256
+
+
+class Bucket:
+    """Use as a context manager; closes what it opened. Not shared between threads."""
+
+    def __init__(self, volume: Volume, name: str) -> None:
+        """Raises NoSuchBucketError, OSError."""
+        self.volume = volume
+        self.name = name
+        self._raw = os.fsencode(name)
+        if not is_bucket_name(name):
+            raise NoSuchBucketError(bucket=name)
+        try:
+            self.fd = volume.opener(volume.root_fd, self._raw, DIRECTORY, 0)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchBucketError(bucket=name) from None
+        except OSError as error:
+            if _is_symlink_error(error):
+                raise NoSuchBucketError(bucket=name) from None
+            raise
+        self._private: dict[bytes, int] = {}
+
+    def __enter__(self) -> Bucket:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for fd in self._private.values():
+            os.close(fd)
+        os.close(self.fd)
+
+    def open(self, path: bytes, flags: int, mode: int = 0) -> int:
+        """Open below the bucket."""
+        return open_beneath(self.volume.opener, self.fd, path, flags, mode)
+
+    def private(self, name: bytes) -> int:
+        """A directory below `.appliance`, made if missing; closed with the bucket."""
+        fd = self._private.get(name)
+        if fd is None:
+            fd = make_directories(self.volume.opener, self.fd, PRIVATE + b"/" + name)
+            self._private[name] = fd
+        return fd
+
+    def private_if_any(self, name: bytes) -> int | None:
+        """The same for readers, who make nothing."""
+        if name not in self._private:
+            try:
+                self._private[name] = self.open(PRIVATE + b"/" + name, DIRECTORY)
+            except FileNotFoundError:
+                return None
+        return self._private[name]
+
+    @contextlib.contextmanager
+    def locked(self, names: Iterable[str]) -> Iterator[None]:
+        """Hold the locks of keys (or "upload:..." names). Raises NoSuchBucketError if the bucket was deleted meanwhile."""
+        with self._locks(sorted({_slot(name) for name in names}), fcntl.F_RDLCK):
+            self.check_still_there()
+            yield
+
+    @contextlib.contextmanager
+    def locked_whole(self) -> Iterator[None]:
+        """Hold the bucket against every writer."""
+        with self._locks([], fcntl.F_WRLCK):
+            self.check_still_there()
+            yield
+
+    def check_still_there(self) -> None:
+        """Raise NoSuchBucketError unless the bucket's name still leads here."""
+        try:
+            named = os.stat(self._raw, dir_fd=self.volume.root_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            raise NoSuchBucketError(bucket=self.name) from None
+        mine = os.fstat(self.fd)
+        if (named.st_ino, named.st_dev) != (mine.st_ino, mine.st_dev):
+            raise NoSuchBucketError(bucket=self.name)
+
+    @contextlib.contextmanager
+    def _locks(self, slots: list[int], bucket_kind: int) -> Iterator[None]:
+        if not self.volume.features.ofd_locks:
+            with self._flocks(sorted({slot % _FLOCK_SLOTS for slot in slots}), bucket_kind):
+                yield
+            return
+        directory = self.private(b"staging")
+        del directory  # made, so that `.appliance` exists
+        fd = self.open(PRIVATE + b"/locks", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            lock_range(fd, bucket_kind, 0)
+            for slot in slots:
+                lock_range(fd, fcntl.F_WRLCK, 1 + slot)
+            yield
+        finally:
+            os.close(fd)  # releases them all
+
+    @contextlib.contextmanager
+    def _flocks(self, slots: list[int], bucket_kind: int) -> Iterator[None]:
+        directory = self.private(b"locks.d")
+        with contextlib.ExitStack() as stack:
+            shared = fcntl.LOCK_SH if bucket_kind == fcntl.F_RDLCK else fcntl.LOCK_EX
+            for name, kind in [
+                (b"bucket", shared),
+                *((b"%02x" % slot, fcntl.LOCK_EX) for slot in slots),
+            ]:
+                fd = os.open(name, os.O_RDWR | os.O_CREAT, 0o666, dir_fd=directory)
+                stack.callback(os.close, fd)
+                fcntl.flock(fd, kind)
+            yield
+
+
+def _slot(name: str) -> int:
+    digest = hashlib.blake2b(key_bytes(name), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % _SLOTS
+
+
+def _is_symlink_error(error: OSError) -> bool:
+    return error.errno in {errno.ELOOP, errno.EXDEV}

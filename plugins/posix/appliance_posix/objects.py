@@ -1,0 +1,148 @@
+"""Finding an object: open its file, wherever it lies, and read its record."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as stat_module
+from types import TracebackType
+
+from appliance.model.errors import (
+    ConflictError,
+    NoSuchKeyError,
+    PreconditionFailedError,
+    VersionChangedError,
+)
+from appliance.model.objects import Conditions, ObjectInfo
+from appliance_posix import metadata
+from appliance_posix.beneath import REGULAR
+from appliance_posix.bucket import Bucket
+from appliance_posix.keypath import Location, Place
+from appliance_posix.record import Record, info_of
+
+# A path that ends at one of these holds no object: nothing there, a file or symlink on the way, a symlink or socket at its end.
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EXDEV, errno.ENODEV}
+# A name that the filesystem cannot hold is not there either.
+_ABSENT_NAMES = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+_LOOKS = 16
+
+
+class Found:
+    """An object's file, open. Close it, or take `fd` out with `detach`."""
+
+    __slots__ = ("fd", "info", "key", "place", "record", "stat")
+
+    def __init__(
+        self,
+        key: str,
+        place: Place,
+        fd: int,
+        stat: os.stat_result,
+        record: Record | None,
+        window_ns: int,
+    ) -> None:
+        self.key = key
+        self.place = place
+        self.fd = fd
+        self.stat = stat
+        self.record = record
+        self.info: ObjectInfo = info_of(key, stat, record, window_ns)
+
+    def __enter__(self) -> Found:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def detach(self) -> int:
+        fd, self.fd = self.fd, -1
+        return fd
+
+    @property
+    def is_true(self) -> bool:
+        """Whether the record is about these bytes."""
+        return self.record is not None and self.info.etag == self.record.etag
+
+
+def find(bucket: Bucket, key: str, location: Location) -> Found | None:
+    """The object, open; None if there is none. Raises OSError."""
+    for _ in range(_LOOKS):
+        for place in location.places():
+            fd = _open_regular(bucket, place)
+            if fd < 0:
+                continue
+            try:
+                return _found(bucket, key, place, fd)
+            except metadata.VanishedSidecarError:
+                os.close(fd)
+                break
+            except BaseException:
+                os.close(fd)
+                raise
+        else:
+            return None
+    # Sixteen replacements between two system calls: the sidecar is lost rather than late.
+    raise ConflictError("The object's metadata is being replaced; try again.", key=key)
+
+
+def require(bucket: Bucket, key: str, location: Location, version: str = "") -> Found:
+    """As `find`. Raises NoSuchKeyError, VersionChangedError."""
+    found = find(bucket, key, location)
+    if found is None:
+        if version:
+            raise VersionChangedError(bucket=bucket.name, key=key)
+        raise NoSuchKeyError(bucket=bucket.name, key=key)
+    if version and found.info.version != version:
+        found.close()
+        raise VersionChangedError(bucket=bucket.name, key=key)
+    return found
+
+
+def check_write(bucket: Bucket, key: str, conditions: Conditions, current: Found | None) -> None:
+    """Raise PreconditionFailedError, or NoSuchKeyError for If-Match on nothing, unless a write may go on."""
+    if not conditions:
+        return
+    if conditions.if_match and current is None:
+        raise NoSuchKeyError(bucket=bucket.name, key=key)
+    check_conditions(bucket, key, conditions, current)
+
+
+def check_conditions(
+    bucket: Bucket, key: str, conditions: Conditions, current: Found | None
+) -> None:
+    """Raise PreconditionFailedError, with the names, unless a write or delete may go on."""
+    try:
+        conditions.check_write(current.info if current else None)
+    except PreconditionFailedError as error:
+        error.bucket, error.key = bucket.name, key
+        raise
+
+
+def _open_regular(bucket: Bucket, place: Place) -> int:
+    """A descriptor, or -1 where no regular file is."""
+    try:
+        fd = bucket.open(place.path, REGULAR)
+    except OSError as error:
+        if error.errno in ABSENT or error.errno in _ABSENT_NAMES:
+            return -1
+        raise
+    if stat_module.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return -1
+
+
+def _found(bucket: Bucket, key: str, place: Place, fd: int) -> Found:
+    stat = os.fstat(fd)
+    record = metadata.load(bucket, fd, stat, key)
+    return Found(key, place, fd, stat, record, bucket.volume.features.ctime_window_ns)
