@@ -57,17 +57,17 @@ class ChunkedDecoder:
         return data
 
     def _line(self) -> bytes | None:
-        end = self._buffer.find(b"\r\n")
-        if end < 0:
-            if len(self._buffer) > LINE_BYTES_MAX:
-                raise BadRequestError("A line of the chunked body is too long.")
-            return None
-        if end > LINE_BYTES_MAX:
+        end = self._buffer.find(b"\n")
+        if end > LINE_BYTES_MAX or (end < 0 and len(self._buffer) > LINE_BYTES_MAX):
             raise BadRequestError("A line of the chunked body is too long.")
+        if end < 0:
+            return None
         line = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
-        self._overhead += end + 2
-        return line
+        if not line.endswith(b"\r"):
+            raise BadRequestError("A line of the chunked body does not end with CR LF.")
+        del self._buffer[: end + 1]
+        self._overhead += end + 1
+        return line[:-1]
 
     def _size(self) -> bool:
         line = self._line()
