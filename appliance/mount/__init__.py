@@ -1,0 +1,6 @@
+"""The buckets as a filesystem, by FUSE. `Mount` is what others construct; docs/SEMANTICS.md says what the filesystem promises."""
+
+from appliance.mount.mount import Mount
+from appliance.mount.settings import MountSettings
+
+__all__ = ["Mount", "MountSettings"]

@@ -1,0 +1,364 @@
+"""The namespace: what is called what. Looks names up in the cache, and makes, removes and renames them through it.
+
+A directory is a prefix: it exists while something is below it, or has a `prefix/` marker object, which mkdir puts. Where a file `a` and a
+directory `a/` both exist, the directory is shown.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import stat
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import trio
+
+from appliance.cache.api import Cache
+from appliance.model.errors import (
+    ApplianceError,
+    NoSuchBucketError,
+    NoSuchKeyError,
+    UnsupportedError,
+)
+from appliance.model.names import is_bucket_name
+from appliance.model.objects import ListPage, ListRequest, ObjectInfo, PutOptions
+from appliance.mount import posix_metadata
+from appliance.mount.directory import DirectoryEntry
+from appliance.mount.failure import Errno
+from appliance.mount.inodes import Inodes, Node
+from appliance.mount.names import NAME_BYTES_MAX, child_key, fits, is_component
+from appliance.mount.posix_metadata import PosixFacts
+from appliance.mount.recent import Recent
+from appliance.plugin import BytesBody
+from appliance.world import World
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+# That a file's name is not a directory's too is asked for with the first lookup, and then believed at least this long: on a filesystem it
+# cannot become one while the file is there, and in S3 only a foreign writer could make it one.
+NOT_DIRECTORY_S = 60.0
+MARKER_TYPE = "application/x-directory"
+
+
+class Tree:
+    """Names of one mount."""
+
+    def __init__(
+        self, cache: Cache, world: World, inodes: Inodes, recent: Recent, grace_s: float
+    ) -> None:
+        self.cache = cache
+        self.inodes = inodes
+        self.recent = recent
+        self._world = world
+        self._grace_s = grace_s
+        self._several = inodes.root.bucket == ""
+
+    # --- how long answers hold -----------------------------------------------------
+
+    def file_timeout(self, bucket: str) -> float:
+        """Seconds for which the name of a file may be believed to stand for the same version."""
+        return self.cache.trust_seconds(bucket)
+
+    def directory_timeout(self, bucket: str) -> float:
+        if bucket == "":
+            return self._grace_s
+        return max(self.cache.trust_seconds(bucket), self._grace_s)
+
+    def absent_timeout(self, bucket: str) -> float:
+        """As `file_timeout`, for names that stand for nothing: short where others may write, who like to see their file appear."""
+        trust = self.cache.trust_seconds(bucket)
+        return trust if math.isinf(trust) else min(trust, self._grace_s)
+
+    # --- lookup --------------------------------------------------------------------
+
+    async def lookup(self, parent: Node, name: bytes) -> tuple[Node | None, float]:
+        """What `name` stands for (None: nothing), and for how many seconds."""
+        if len(name) > NAME_BYTES_MAX:
+            raise Errno(errno.ENAMETOOLONG)
+        if self.is_top(parent):
+            return await self._lookup_bucket(name)
+        if not is_component(name):
+            return None, 0.0
+        bucket, key = parent.bucket, child_key(parent.key, name)
+        if not fits(key):
+            raise Errno(errno.ENAMETOOLONG)
+        known = self._known(bucket, key)
+        if known is not None:
+            return known
+        mark = self.recent.mark()
+        info, is_dir = await self._ask(bucket, key)
+        # A file may have been created here while the backend was asked.
+        pending = self.inodes.find(bucket, key)
+        if pending is not None and pending.draft is not None:
+            return pending, self.file_timeout(bucket)
+        changed = self.recent.touched(mark, bucket, key) or self.recent.touched(
+            mark, bucket, key + "/"
+        )
+        return self._learn(bucket, key, info, is_dir=is_dir, changed=changed)
+
+    def is_top(self, node: Node) -> bool:
+        """True for the root of a mount of all buckets, whose children are buckets."""
+        return self._several and node is self.inodes.root
+
+    def _known(self, bucket: str, key: str) -> tuple[Node, float] | None:
+        """What can be told without asking."""
+        node = self.inodes.find(bucket, key)
+        if node is not None and node.draft is not None:
+            return node, self.file_timeout(bucket)
+        now = self._world.boot_s()
+        directory = self.inodes.find(bucket, key + "/")
+        if directory is not None and (directory.kept or directory.believed_until > now):
+            return directory, self.directory_timeout(bucket)
+        if node is not None and node.not_directory_until > now:
+            info = self.cache.head_nowait(bucket, key)
+            if info is not None:
+                node = self._file(bucket, key, info, now)
+                return node, self.file_timeout(bucket)
+        return None
+
+    async def _ask(self, bucket: str, key: str) -> tuple[ObjectInfo | None, bool]:
+        """Ask the cache: the file's info, and whether there is a directory of that name."""
+        node = self.inodes.find(bucket, key)
+        if node is not None and node.not_directory_until > self._world.boot_s():
+            info = await self._head(bucket, key)
+            if info is not None:
+                return info, False
+        info = self.cache.head_nowait(bucket, key)
+        request = ListRequest(prefix=key + "/", limit=1)
+        if info is not None:
+            return info, _any(await self.cache.list_objects(bucket, request))
+        info, page = await both(
+            lambda: self._head(bucket, key), lambda: self.cache.list_objects(bucket, request)
+        )
+        return info, _any(page)
+
+    async def _head(self, bucket: str, key: str) -> ObjectInfo | None:
+        try:
+            return await self.cache.head(bucket, key)
+        except NoSuchKeyError:
+            return None
+
+    def _learn(
+        self, bucket: str, key: str, info: ObjectInfo | None, *, is_dir: bool, changed: bool
+    ) -> tuple[Node | None, float]:
+        now = self._world.boot_s()
+        file = self.inodes.find(bucket, key)
+        if is_dir:
+            if file is not None:
+                self.inodes.supersede(file)
+            directory = self.inodes.directory(bucket, key + "/")
+            timeout = 0.0 if changed else self.directory_timeout(bucket)
+            directory.believed_until = now + timeout
+            return directory, timeout
+        gone = self.inodes.find(bucket, key + "/")
+        if gone is not None:
+            self.inodes.supersede(gone)
+        if info is not None:
+            return self._file(bucket, key, info, now), (
+                0.0 if changed else self.file_timeout(bucket)
+            )
+        if file is not None:
+            self.inodes.supersede(file)
+        return None, 0.0 if changed else self.absent_timeout(bucket)
+
+    def _file(self, bucket: str, key: str, info: ObjectInfo, now: float) -> Node:
+        node = self.inodes.file(bucket, key, info, complete=True)
+        node.not_directory_until = now + max(self.file_timeout(bucket), NOT_DIRECTORY_S)
+        return node
+
+    async def _lookup_bucket(self, name: bytes) -> tuple[Node | None, float]:
+        bucket = name.decode("ascii", "replace")
+        if not is_bucket_name(bucket):
+            return None, 0.0
+        node = self.inodes.find(bucket, "")
+        now = self._world.boot_s()
+        if node is None or node.believed_until <= now:
+            try:
+                created_ns = (await self.cache.head_bucket(bucket)).created_ns
+            except NoSuchBucketError:
+                if node is not None:
+                    self.inodes.supersede(node)
+                return None, 0.0
+            node = self.inodes.directory(bucket, "")
+            node.changed_ns = max(node.changed_ns, created_ns)
+            node.believed_until = now + self._grace_s
+        return node, self._grace_s
+
+    # --- listings ----------------------------------------------------------------------
+
+    async def buckets(self, mark: int) -> list[DirectoryEntry]:
+        """Entries of the root of a mount of all buckets."""
+        found = await self.cache.list_buckets()
+        return [DirectoryEntry(bucket.name.encode(), None, mark) for bucket in found]
+
+    def listed(self, directory: Node, entry: DirectoryEntry) -> tuple[Node | None, float]:
+        """The node of a listing's entry (None: gone since), and for how long it may be believed."""
+        if self.is_top(directory):
+            return self.inodes.directory(entry.name.decode(), ""), self._grace_s
+        bucket, key = directory.bucket, child_key(directory.key, entry.name)
+        now = self._world.boot_s()
+        file = self.inodes.find(bucket, key)
+        if entry.pending or (file is not None and file.draft is not None):
+            return file, self.file_timeout(bucket)
+        changed = self.recent.touched(entry.mark, bucket, key)
+        if entry.info is None:
+            if file is not None:
+                self.inodes.supersede(file)
+            node = self.inodes.directory(bucket, key + "/")
+            timeout = 0.0 if changed else self.directory_timeout(bucket)
+            node.believed_until = now + timeout
+            return node, timeout
+        if changed and file is not None:
+            # The listing may be older than what is known.
+            return file, 0.0
+        node = self._listed_file(bucket, key, entry.info)
+        node.not_directory_until = now + max(self.file_timeout(bucket), NOT_DIRECTORY_S)
+        return node, 0.0 if changed else max(self.file_timeout(bucket), self._grace_s)
+
+    def _listed_file(self, bucket: str, key: str, info: ObjectInfo) -> Node:
+        """A listing tells name, size and time; the cache may know the metadata of the same version without asking."""
+        node = self.inodes.file(bucket, key, info, complete=False)
+        if not node.complete:
+            known = self.cache.head_nowait(bucket, key)
+            if known is not None and known.version == info.version:
+                node.learn(known, complete=True)
+        return node
+
+    # --- directories -----------------------------------------------------------------
+
+    async def mkdir(self, parent: Node, name: bytes, facts: PosixFacts) -> Node:
+        """Make a bucket, or a directory by its marker. `facts` are kept in the marker's metadata."""
+        if self.is_top(parent):
+            bucket = name.decode("ascii", "replace")
+            await self.cache.create_bucket(bucket)
+            return self.inodes.directory(bucket, "")
+        existing, _ = await self.lookup(parent, name)
+        if existing is not None:
+            raise Errno(errno.EEXIST)
+        key = child_key(parent.key, name) + "/"
+        if not fits(key):
+            raise Errno(errno.ENAMETOOLONG)
+        await self.put_marker(parent.bucket, key, posix_metadata.merge({}, facts, directory=True))
+        node = self.inodes.directory(parent.bucket, key)
+        self._touched(parent)
+        return node
+
+    async def put_marker(self, bucket: str, key: str, metadata: dict[str, str]) -> None:
+        options = PutOptions(headers={"content-type": MARKER_TYPE}, metadata=metadata)
+        info = await self.cache.put(bucket, key, BytesBody(b""), options, origin="mount")
+        node = self.inodes.directory(bucket, key)
+        node.learn(info, complete=True)
+        node.changed_ns = self._world.now_ns()
+
+    async def change_directory(self, node: Node, facts: PosixFacts) -> None:
+        """chmod, chown and utimens of a directory are kept with its marker. A bucket has none: only its time can be set, until
+        unmounted."""
+        if facts.mtime_ns is not None:
+            node.changed_ns = facts.mtime_ns
+        if node.key == "":
+            if facts != PosixFacts(mtime_ns=facts.mtime_ns):
+                raise Errno(errno.EPERM)
+            return
+        merged = posix_metadata.merge(node.metadata, facts, directory=True)
+        await self.put_marker(node.bucket, node.key, merged)
+
+    async def rmdir(self, parent: Node, name: bytes) -> None:
+        node, _ = await self.lookup(parent, name)
+        if node is None:
+            raise Errno(errno.ENOENT)
+        if not node.is_dir:
+            raise Errno(errno.ENOTDIR)
+        if node.key == "":
+            await self.cache.delete_bucket(node.bucket)
+        else:
+            await self._check_empty(node)
+            await self.cache.delete(node.bucket, node.key, origin="mount")
+        self.inodes.unlink(node)
+        self._touched(parent, kept=True)
+
+    async def _check_empty(self, node: Node) -> None:
+        if next(self.inodes.pending_in(node.bucket, node.key), None) is not None:
+            raise Errno(errno.ENOTEMPTY)
+        page = await self.cache.list_objects(node.bucket, ListRequest(prefix=node.key, limit=2))
+        if any(info.key != node.key for info in page.objects):
+            raise Errno(errno.ENOTEMPTY)
+
+    # --- files -------------------------------------------------------------------------
+
+    async def unlink(self, parent: Node, name: bytes) -> None:
+        node, _ = await self.lookup(parent, name)
+        if node is None:
+            raise Errno(errno.ENOENT)
+        if node.is_dir:
+            raise Errno(errno.EISDIR)
+        if node.info is not None or node.ino not in self.inodes.pending:
+            await self.cache.delete(node.bucket, node.key, origin="mount")
+        self.inodes.unlink(node)
+        self._touched(parent, kept=True)
+
+    async def rename(
+        self, node: Node, old_parent: Node, parent: Node, name: bytes, *, replace: bool
+    ) -> None:
+        """Give the published file `node` another name: copy, then delete, as S3 has nothing better.
+
+        Directories, and files between backends that cannot copy to each other, are EXDEV: mv(1) then copies and deletes by itself.
+        """
+        target, _ = await self.lookup(parent, name)
+        if target is node:
+            return
+        if target is not None and not replace:
+            raise Errno(errno.EEXIST)
+        if node.is_dir or self.is_top(parent):
+            raise Errno(errno.EXDEV)
+        if target is not None and target.is_dir:
+            raise Errno(errno.EISDIR)
+        key = child_key(parent.key, name)
+        old = (node.bucket, node.key)
+        try:
+            info = await self.cache.copy(*old, parent.bucket, key, origin="mount")
+        except UnsupportedError:
+            raise Errno(errno.EXDEV) from None
+        await self.cache.delete(*old, origin="mount")
+        self.inodes.rename(node, parent.bucket, key)
+        node.learn(info, complete=True)
+        node.not_directory_until = self._world.boot_s() + NOT_DIRECTORY_S
+        self._touched(old_parent, kept=True)
+        self._touched(parent)
+
+    def _touched(self, parent: Node, *, kept: bool = False) -> None:
+        parent.changed_ns = self._world.now_ns()
+        if kept:
+            parent.kept = True
+
+
+def _any(page: ListPage) -> bool:
+    return bool(page.objects or page.common_prefixes)
+
+
+def is_regular(mode: int) -> bool:
+    """True for the modes mknod(2) may be given here."""
+    return stat.S_ISREG(mode) or stat.S_IFMT(mode) == 0
+
+
+async def both(
+    first: Callable[[], Awaitable[A]], second: Callable[[], Awaitable[B]]
+) -> tuple[A, B]:
+    """Run both at once and give both results, or the first domain error, as it is and not in a group."""
+    results: dict[str, Any] = {}
+    errors: list[ApplianceError] = []
+
+    async def run(name: str, function: Callable[[], Awaitable[object]]) -> None:
+        try:
+            results[name] = await function()
+        except ApplianceError as error:
+            errors.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, "second", second)
+        await run("first", first)
+    if errors:
+        raise errors[0]
+    return results["first"], results["second"]

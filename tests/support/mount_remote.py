@@ -1,0 +1,152 @@
+"""Inside the process of `mount_process`: a cache over a backend that counts and fails, and what tests may ask for."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+from appliance_example.backend import MemoryBackend
+
+from appliance.assembly.wiring import PluginHost
+from appliance.cache.object_cache import ObjectCache
+from appliance.cache.routes import Route, Routes
+from appliance.model import errors
+from appliance.model.objects import ListRequest, PutOptions
+from appliance.mount import Mount
+from appliance.plugin import BackendConfig, BytesBody
+from appliance.policy.buckets import BucketPolicy
+from appliance.world import RealWorld
+
+log = logging.getLogger(__name__)
+
+_OPERATIONS = ("head", "list_objects", "put", "delete", "copy", "head_bucket", "list_buckets")
+
+
+class FaultyBackend(MemoryBackend):
+    """Counts requests in `counts`; while `fault` names a domain error, every one fails with it."""
+
+    def __init__(self, config: BackendConfig) -> None:
+        super().__init__(config)
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.fault = ""
+        self.held: trio.Event | None = None
+
+    def read(self, *args: Any, **kwargs: Any) -> Any:
+        self._count("read")
+        return super().read(*args, **kwargs)
+
+    def _count(self, name: str) -> None:
+        self.counts[name] += 1
+        if self.fault:
+            raise getattr(errors, self.fault)("injected")
+
+
+def _counted(name: str) -> Any:
+    async def method(self: FaultyBackend, *args: Any, **kwargs: Any) -> Any:
+        self._count(name)
+        if self.held is not None:
+            await self.held.wait()
+        return await getattr(MemoryBackend, name)(self, *args, **kwargs)
+
+    return method
+
+
+for _name in _OPERATIONS:
+    setattr(FaultyBackend, _name, _counted(_name))
+
+
+@contextlib.asynccontextmanager
+async def stack(
+    config: dict[str, Any],
+) -> AsyncIterator[tuple[ObjectCache, RealWorld, FaultyBackend]]:
+    """A cache with the bucket "data" and one more."""
+    world = RealWorld()
+    backend = FaultyBackend(BackendConfig(name="memory", host=PluginHost(world, "memory")))
+    policy = BucketPolicy(freshness_s=float(config.get("freshness_s", "inf")))
+    async with trio.open_nursery() as nursery:
+        cache = ObjectCache(world, None, None, Routes([Route("*", backend, policy)]))
+        await nursery.start(cache.run)
+        for bucket in ("data", "other"):
+            await cache.create_bucket(bucket)
+        yield cache, world, backend
+        nursery.cancel_scope.cancel()
+
+
+class Remote:
+    """Operations by name, arguments and results as JSON has them."""
+
+    def __init__(self, cache: ObjectCache, mount: Mount, backend: FaultyBackend) -> None:
+        self._cache = cache
+        self._mount = mount
+        self._backend = backend
+
+    async def put(self, bucket: str, key: str, data: str, options: dict[str, Any]) -> Any:
+        """As an S3 client: acknowledged when the kernel knows too."""
+        body = BytesBody(base64.b64decode(data))
+        info = await self._cache.put(bucket, key, body, PutOptions(**options))
+        await self._mount.settled()
+        return {"etag": info.etag, "size": info.size}
+
+    async def put_many(self, bucket: str, keys: list[str]) -> None:
+        for key in keys:
+            await self._cache.put(bucket, key, BytesBody(key.encode()), PutOptions())
+        await self._mount.settled()
+
+    async def foreign_put(self, bucket: str, key: str, data: str) -> None:
+        """Behind the appliance's back."""
+        body = BytesBody(base64.b64decode(data))
+        await MemoryBackend.put(self._backend, bucket, key, body, PutOptions())
+
+    async def get(self, bucket: str, key: str) -> str:
+        reader = await self._cache.open(bucket, key)
+        try:
+            return base64.b64encode(await reader.read(0, reader.info.size)).decode()
+        finally:
+            reader.close()
+
+    async def head(self, bucket: str, key: str) -> dict[str, Any]:
+        info = await self._cache.head(bucket, key)
+        return {
+            "etag": info.etag,
+            "size": info.size,
+            "metadata": info.metadata,
+            "headers": info.headers,
+            "version": info.version,
+        }
+
+    async def delete(self, bucket: str, key: str) -> None:
+        await self._cache.delete(bucket, key)
+        await self._mount.settled()
+
+    async def keys(self, bucket: str) -> list[str]:
+        page = await self._cache.list_objects(bucket, ListRequest())
+        return [info.key for info in page.objects]
+
+    async def create_bucket(self, bucket: str) -> None:
+        await self._cache.create_bucket(bucket)
+
+    async def requests(self) -> dict[str, int]:
+        counts = dict(self._backend.counts)
+        self._backend.counts.clear()
+        return counts
+
+    async def fail(self, error: str) -> None:
+        """Have every backend request fail with this domain error, until called with ""."""
+        self._backend.fault = error
+
+    async def hold(self) -> None:
+        """Have every backend request wait until `let_go`."""
+        self._backend.held = trio.Event()
+
+    async def let_go(self) -> None:
+        held, self._backend.held = self._backend.held, None
+        if held is not None:
+            held.set()
+
+    async def statistics(self) -> dict[str, float]:
+        return self._mount.statistics()
