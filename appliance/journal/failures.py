@@ -22,7 +22,8 @@ _SENTENCES = {
     sqlite3.SQLITE_BUSY: "The journal {path} is locked by another program ({error}): end that program.",
     sqlite3.SQLITE_IOERR: "The disk under the journal {path} fails ({error}): see the kernel's log.",
 }
-_FULL = "The disk under the journal {path} is full: free some space; nothing that was acknowledged is lost."
+# Without the path: this one reaches clients of the endpoint and the mount.
+_FULL = "The appliance's own disk is full, so its journal cannot be written: free some space."
 
 
 def translate(error: sqlite3.Error, path: Path) -> ApplianceError:

@@ -117,7 +117,7 @@ async def test_append_soon_before_the_writer_runs_and_after_it_ended(opened):
 async def test_append_soon_refuses_when_too_much_waits(opened, monkeypatch):
     monkeypatch.setattr("appliance.journal.writer.SOON_BYTES_MAX", 10_000)
     async with opened().running() as journal:
-        with pytest.raises(SlowDownError):
+        with pytest.raises(SlowDownError):  # noqa: PT012  # which of them does not matter
             for _ in range(100):
                 journal.append_soon(pin("k" * 100))
         accepted = journal.statistics()["queued_calls"]

@@ -31,9 +31,7 @@ def intent(key: str = "k", *, bucket: str = "b") -> Change:
 
 
 def commit(key: str = "k", version: str = "v1", *, bucket: str = "b", of: int = 0) -> Change:
-    return Change(
-        kind=Kind.COMMIT, bucket=bucket, key=key, version=version, detail={"intent": of}
-    )
+    return Change(kind=Kind.COMMIT, bucket=bucket, key=key, version=version, detail={"intent": of})
 
 
 def abort(key: str = "k", *, bucket: str = "b", of: int = 0) -> Change:
@@ -72,7 +70,13 @@ CHANGES = st.one_of(
     st.builds(commit, KEYS, VERSIONS | st.just(""), bucket=BUCKETS, of=st.integers(0, 40)),
     st.builds(abort, KEYS, bucket=BUCKETS, of=st.integers(0, 40)),
     st.builds(
-        fill, KEYS, VERSIONS, bucket=BUCKETS, file=FILES, complete=st.booleans(), size=st.integers(0, 9)
+        fill,
+        KEYS,
+        VERSIONS,
+        bucket=BUCKETS,
+        file=FILES,
+        complete=st.booleans(),
+        size=st.integers(0, 9),
     ),
     st.builds(drop, KEYS, VERSIONS | st.just(""), bucket=BUCKETS, file=FILES | st.just("")),
     st.builds(pin, KEYS | st.just(""), bucket=BUCKETS),
