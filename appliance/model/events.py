@@ -6,15 +6,17 @@ fold, and nothing else. `(origin, seq)` identifies an event in the whole cluster
 | kind      | meaning                                                             | detail (msgpack map)                      |
 |-----------|---------------------------------------------------------------------|-------------------------------------------|
 | intent    | a write of bucket/key is about to reach the backend                 | {"op": str}                               |
-| commit    | the write of intent `detail.intent` succeeded; version is the new one, "" for a delete | {"intent": int}         |
+| commit    | the write of intent `detail.intent` succeeded; version is the new one, "" for a delete | {"intent": int}; 0: none |
 | abort     | the write of intent `detail.intent` is known not to have happened   | {"intent": int}                           |
 | fill      | a data file holds (part of) this version; replaces an earlier fill  | {"file": str, "complete": bool, "info": ObjectInfo} |
-| drop      | the data file of bucket/key is gone (evicted, replaced, corrupt)    | {"reason": str}                           |
+| drop      | the data file of bucket/key is gone (evicted, replaced, corrupt)    | {"reason": str, "file": str}; see below   |
 | pin       | bucket/key (a key or, ending in "/", a prefix; "" the whole bucket) is exempt from eviction | {}                |
 | unpin     | takes a pin back                                                    | {}                                        |
 | setting   | key names a setting of this appliance, detail holds its value       | {"value": any}; {} deletes it             |
 
 A commit of another version than the entry's drops the entry: a committed write never leaves an older version cached.
+A drop's `version` and `detail.file` are optional: where given, the drop concerns only an entry of that version and data file, so a drop
+that was queued late cannot take a newer fill with it. A fill's `detail.info.key` is empty once recorded: the event has the key.
 """
 
 from __future__ import annotations
