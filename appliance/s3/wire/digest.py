@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from appliance.model import checksums
-from appliance.model.errors import BadDigestError, ChecksumMismatchError, PayloadHashMismatchError
+from appliance.model.errors import (
+    BadDigestError,
+    ChecksumMismatchError,
+    InvalidPartError,
+    PayloadHashMismatchError,
+)
+from appliance.model.objects import PartInfo
 from appliance.s3.wire.errors import InvalidDigestError, InvalidRequestError, MalformedTrailerError
 
 PREFIX = "x-amz-checksum-"
@@ -78,9 +84,14 @@ class DeclaredDigests(msgspec.Struct, frozen=True, kw_only=True):
         self.verify(digests, trailers)
 
 
-def declared_digests(headers: Mapping[str, str], payload: str) -> DeclaredDigests:
-    """What `headers` and the signed `payload` (Authentication.payload) declare. Raises InvalidDigestError, InvalidRequestError."""
-    algorithm, value, trailer = declared_checksum(headers)
+def declared_digests(
+    headers: Mapping[str, str], payload: str, *, checksum_is_of_body: bool = True
+) -> DeclaredDigests:
+    """What `headers` and the signed `payload` (Authentication.payload) declare. Raises InvalidDigestError, InvalidRequestError.
+
+    CompleteMultipartUpload's x-amz-checksum-* is of the object, not of the document it comes with: see `check_object_checksum`.
+    """
+    algorithm, value, trailer = declared_checksum(headers) if checksum_is_of_body else ("", "", "")
     return DeclaredDigests(
         md5=_content_md5(headers),
         sha256=bytes.fromhex(payload) if len(payload) == _SHA256_HEX_CHARS else None,
@@ -145,3 +156,30 @@ def _decoded(algorithm: str, value: str, where: str) -> bytes:
     if digest is None:
         raise InvalidRequestError(f"Value for {where} is invalid.")
     return digest
+
+
+def check_object_checksum(
+    headers: Mapping[str, str], checksum_type: str, parts: Sequence[PartInfo]
+) -> None:
+    """CompleteMultipartUpload: what the client says about the whole object must follow from its parts, in order.
+
+    Raises ChecksumMismatchError, InvalidPartError (a part lacks that checksum), InvalidRequestError. Nothing declared, nothing checked.
+    """
+    algorithm, declared, _ = declared_checksum(headers)
+    if not declared:
+        return
+    try:
+        values = [part.checksums[algorithm] for part in parts]
+    except KeyError:
+        raise InvalidPartError(f"A part has no {algorithm.upper()} checksum.") from None
+    if checksum_type == "COMPOSITE":
+        # AWS takes it with and without the number of parts.
+        computed = checksums.composite(algorithm, values)
+        declared = declared.removesuffix(f"-{len(parts)}")
+    else:
+        sizes = [part.size for part in parts]
+        computed = checksums.full_object(algorithm, zip(values, sizes, strict=True))
+    if declared != computed:
+        raise ChecksumMismatchError(
+            f"The {algorithm.upper()} you specified did not match the calculated checksum."
+        )

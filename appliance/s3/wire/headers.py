@@ -19,14 +19,22 @@ from appliance.s3.wire.errors import (
     InvalidArgumentValueError,
     InvalidPartNumberError,
 )
-from appliance.s3.wire.options import METADATA_PREFIX, put_options
+from appliance.s3.wire.options import (
+    METADATA_PREFIX,
+    CopyDirectives,
+    copy_directives,
+    put_options,
+    upload_options,
+)
 from appliance.s3.wire.request import parse_query
 from appliance.s3.wire.response import Headers, header_text
 
 __all__ = [
+    "CopyDirectives",
     "CopySource",
     "conditions",
     "copy_conditions",
+    "copy_directives",
     "copy_range",
     "copy_source",
     "copy_source_range",
@@ -38,6 +46,8 @@ __all__ = [
     "put_options",
     "range_spec",
     "response_overrides",
+    "shown_checksums",
+    "upload_options",
     "written_headers",
 ]
 
