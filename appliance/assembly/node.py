@@ -82,7 +82,11 @@ async def _foundations(config: Config) -> AsyncIterator[Foundations]:
         trio.open_nursery() as background,
     ):
         cache = ObjectCache(
-            world, journal, Store(data), wiring.make_routes(config, backends)
+            world,
+            journal,
+            Store(data),
+            wiring.make_routes(config, backends),
+            capacity_bytes=wiring.cache_capacity(config, data),
         )
         await background.start(cache.run)
         background.start_soon(_maintain, backends)
@@ -146,14 +150,19 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         RootCredentials(parts.credentials),
         parts.world,
         wiring.s3_settings(config),
+        secret=wiring.token_secret(parts.credentials),
         tls=_tls(config),
     )
-    mount = Mount(cache, parts.world, wiring.mount_settings(config, parts.data)) if config.mount.path else None
+    mount = (
+        Mount(cache, parts.world, wiring.mount_settings(config, parts.data))
+        if config.mount.path
+        else None
+    )
     pages = _pages(parts, endpoint, mount)
     s3_listeners = _listen(config.s3.listen, "s3.listen")
     admin_listeners = _listen(config.admin.listen, "admin.listen")
     async with trio.open_nursery() as serving:
-        await serving.start(_until_signal, serving, endpoint, mount, pages, config)
+        await serving.start(_until_signal, serving, endpoint, pages)
         if mount:
             await serving.start(mount.serve)
         await serving.start(admin.serve, _trio_listeners(admin_listeners), pages.pages())
@@ -192,9 +201,7 @@ def _pages(parts: Foundations, endpoint: S3Endpoint, mount: Mount | None) -> Nod
 async def _until_signal(
     serving: trio.Nursery,
     endpoint: S3Endpoint,
-    mount: Mount | None,
     pages: NodePages,
-    config: Config,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -204,19 +211,16 @@ async def _until_signal(
         pages.state = "draining"
         logger.info("%s: draining", signal.Signals(first).name)
         async with trio.open_nursery() as draining:
-            draining.start_soon(_drain, endpoint, mount, config, draining.cancel_scope)
+            draining.start_soon(_drain, endpoint, draining.cancel_scope)
             second = await anext(signals)
             logger.warning("%s again: stopping at once", signal.Signals(second).name)
             draining.cancel_scope.cancel()
+        # The mount ends with the rest: cancelled, it publishes what is being written (bounded) and unmounts.
         serving.cancel_scope.cancel()
 
 
-async def _drain(
-    endpoint: S3Endpoint, mount: Mount | None, config: Config, done: trio.CancelScope
-) -> None:
-    await endpoint.drain(float(config.s3.drain_timeout))
-    if mount:
-        await mount.stop()
+async def _drain(endpoint: S3Endpoint, done: trio.CancelScope) -> None:
+    await endpoint.drain()
     done.cancel()
 
 
@@ -229,7 +233,9 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(table.tls_certificate, table.tls_key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"s3.tls_certificate: certificate and key cannot be loaded: {error}") from None
+        raise ConfigError(
+            f"s3.tls_certificate: certificate and key cannot be loaded: {error}"
+        ) from None
     return context
 
 

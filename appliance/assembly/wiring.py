@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import shutil
@@ -68,8 +69,15 @@ def root_credentials(config: Config, data: Path, world: World) -> tuple[Credenti
         try:
             secret = Path(given.secret_key_file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"credentials.secret_key_file: {given.secret_key_file} cannot be read: {error}.") from None
+            raise ConfigError(
+                f"credentials.secret_key_file: {given.secret_key_file} cannot be read: {error}."
+            ) from None
     return auth.make_credentials(given.access_key, secret), False
+
+
+def token_secret(credentials: Credentials) -> bytes:
+    """What seals continuation tokens and upload ids: the same on every node with these root credentials, and after every restart."""
+    return hmac.digest(credentials.secret_key.encode(), b"appliance tokens", "sha256")
 
 
 def make_backends(config: Config, plugins: Plugins, world: World) -> list[Backend]:

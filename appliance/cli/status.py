@@ -68,13 +68,14 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
     """(label, value) of each line."""
     cache, s3 = now["parts"]["cache"], now["parts"]["s3"]
     seconds = max(now["boot_s"] - before["boot_s"], 1e-6)
-    hits, misses = _total(cache, "hits"), cache.get("misses_total", 0)
+    hits, misses = _total(cache, "hits"), float(cache.get("misses_total", 0))
     asked = hits + misses
 
     def rate(part: str, name: str) -> float:
-        return float(now["parts"][part].get(name, 0) - before["parts"][part].get(name, 0)) / seconds
+        change: float = now["parts"][part].get(name, 0) - before["parts"][part].get(name, 0)
+        return change / seconds
 
-    lines = [
+    lines: list[tuple[str, str]] = [
         (
             "Cache",
             f"{size(cache.get('used_bytes', 0))} of {size(cache.get('capacity_bytes', 0))}, {cache.get('entries', 0):,.0f} objects",

@@ -140,6 +140,9 @@ class Backend(ABC):
         """Raise unless the storage answers now (for /readyz). Cheap."""
         await self.list_buckets()
 
+    async def maintain(self) -> None:
+        """Periodic work, such as reaping abandoned uploads: called after `start` and then about every hour."""
+
     def statistics(self) -> dict[str, float]:
         """Counters and gauges, for metrics and tests."""
         return {}
