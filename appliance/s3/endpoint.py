@@ -7,6 +7,7 @@ escapes an operation is a bug: it is logged with its request id and answered Int
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 import socket
 import ssl
@@ -17,7 +18,7 @@ from email.utils import formatdate
 
 import trio
 
-from appliance.auth.credentials import CredentialStore
+from appliance.auth.credentials import Credentials, CredentialStore
 from appliance.auth.identity import Role
 from appliance.auth.sigv4 import Verifier
 from appliance.cache.api import Cache
@@ -70,7 +71,8 @@ class _Exchange:
 
 
 class S3Endpoint:
-    """See the module. `secret` seals continuation tokens and upload ids: the same on all nodes, and unguessable.
+    """See the module. `secret` seals continuation tokens and upload ids: the same on all nodes and after a restart (`sealing_secret`);
+    without it they live as long as this object.
 
     `log_write` takes the request log's lines where `settings.access_log` (standard error if not given).
     """
@@ -82,14 +84,16 @@ class S3Endpoint:
         world: World,
         settings: S3Settings,
         *,
-        secret: bytes,
+        secret: bytes | None = None,
         tls: ssl.SSLContext | None = None,
         log_write: Callable[[bytes], object] | None = None,
         operations: Mapping[Operation, Operate] = OPERATIONS,
     ) -> None:
         self._world = world
         self._settings = settings
-        self._context = Context(cache=cache, world=world, settings=settings, secret=secret)
+        self._context = Context(
+            cache=cache, world=world, settings=settings, secret=secret or world.token_bytes(32)
+        )
         self._operations = operations
         self._verifier = Verifier(credentials, region=settings.region)
         self._server = HttpServer(self, settings.http, world, tls)
@@ -101,6 +105,7 @@ class S3Endpoint:
         self._second = -1
         self._common = b""
         self._serving = False
+        self._ended = trio.Event()
 
     @property
     def ready(self) -> bool:
@@ -122,11 +127,14 @@ class S3Endpoint:
                 await self._server.serve(listeners, task_status=task_status)
             finally:
                 self._serving = False
+                self._ended.set()
                 nursery.cancel_scope.cancel()
 
-    def drain(self, timeout_s: float | None = None) -> None:
-        """Stop accepting, finish what is in flight (at most `timeout_s`, by default the setting's); then `serve` returns."""
+    async def drain(self, timeout_s: float | None = None) -> None:
+        """Stop accepting; return, as `serve` does, when what is in flight has finished, or after `timeout_s` (default: the setting's)."""
         self._server.drain(timeout_s)
+        if self._serving:
+            await self._ended.wait()
 
     def statistics(self) -> dict[str, float]:
         found = {**self.metrics.statistics(), **self._server.statistics()}
@@ -248,6 +256,11 @@ class S3Endpoint:
                 exchange.operation,
                 str(error) or type(error).__name__,
             )
+
+
+def sealing_secret(credentials: Credentials) -> bytes:
+    """The `secret` of an endpoint, from what all nodes of an installation share: the root's keys."""
+    return hashlib.sha256(b"appliance sealing " + credentials.secret_key.encode()).digest()
 
 
 def _log_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from appliance.s3.http.server import HttpServer, listen
 from appliance.s3.settings import HttpSettings
 from appliance.world import RealWorld
 
+_DEFAULTS = HttpSettings()
 Respond = Callable[[Head, IncomingBody], Awaitable[Response]]
 
 
@@ -173,11 +175,13 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    respond: Respond = echo, settings: HttpSettings = HttpSettings(), tls: object = None
+    respond: Respond = echo,
+    settings: HttpSettings = _DEFAULTS,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Running]:
     """A server of `respond` on a free loopback port."""
     handler = FunctionHandler(respond)
-    server = HttpServer(handler, settings, RealWorld(), tls)  # type: ignore[arg-type]
+    server = HttpServer(handler, settings, RealWorld(), tls)
     listeners = listen("127.0.0.1", 0)
     running = Running(server, handler, listeners[0].getsockname()[1])
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 
 from appliance.model.errors import ApplianceError
-from appliance.s3.http.errors import ClientGoneError, TruncatedFileError
+from appliance.s3.http.errors import ClientGoneError, ResponseCutError, TruncatedFileError
 from appliance.s3.http.head import END, Head, HeadProbe, parse_head
 from appliance.s3.http.idle import IdleConnections
 from appliance.s3.http.incoming import IncomingBody
@@ -69,13 +69,15 @@ class Connection:
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        """Serve until the connection ends. An error here is a bug; it costs this connection only."""
+        """Serve until the connection ends. Any other error here is a bug; it costs this connection only."""
         try:
             with self._scope:
                 while await self._serve_one():
                     pass
         except ClientGoneError:
             pass
+        except ResponseCutError:
+            self._transport.reset()
         except Exception:
             logger.exception("internal error on a connection from %s; it is closed", self._peer)
         finally:
@@ -202,7 +204,7 @@ class Connection:
                     await _send_content(sink, content, response.size, old=old)
         except Exception as caught:
             error = caught
-            raise
+            raise ResponseCutError from caught
         finally:
             if not isinstance(content, bytes | AsyncIterator):
                 await content.aclose()

@@ -7,5 +7,9 @@ class ClientGoneError(Exception):
     """The client closed or reset the connection, or takes no bytes: there is nobody to answer."""
 
 
+class ResponseCutError(Exception):
+    """A response could not be sent whole; the handler was told why."""
+
+
 class TruncatedFileError(Exception):
     """A body ended before the bytes that its head promised: the connection is cut, so that nobody takes the part for the whole."""

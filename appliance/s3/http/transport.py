@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -29,6 +30,8 @@ from appliance.world import World
 HEAD_RECEIVE_BYTES = 32 << 10
 # TLS encrypts in records of 16 KiB; a piece is one trip through the record layer and one cancel scope.
 _TLS_PIECE_BYTES = 256 << 10
+# Closing with this set sends a reset (socket(7), SO_LINGER).
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Transport(Protocol):
@@ -56,6 +59,10 @@ class Transport(Protocol):
 
     async def end_sending(self) -> None:
         """Tell the client that nothing more comes."""
+        ...
+
+    def reset(self) -> None:
+        """Close so that the client sees an error, not an end."""
         ...
 
     def abort(self) -> None:
@@ -142,6 +149,10 @@ class PlainTransport:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 
+    def reset(self) -> None:
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._sock.close()
+
     def abort(self) -> None:
         self._sock.close()
 
@@ -219,6 +230,10 @@ class TlsTransport:
     async def end_sending(self) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._stream.aclose()
+
+    def reset(self) -> None:
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._sock.close()
 
     def abort(self) -> None:
         self._sock.close()

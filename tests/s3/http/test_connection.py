@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import trio
-from tests.support.raw_http import RawClient, Reply, echo, read_all, serving
 
 from appliance.model.errors import AccessDeniedError
 from appliance.s3.http.head import Head
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response
 from appliance.s3.settings import HttpSettings
+from tests.support.raw_http import RawClient, Reply, echo, read_all, serving
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n"
 PUT = b"PUT /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
