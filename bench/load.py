@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -23,10 +23,21 @@ _EMPTY = hashlib.sha256(b"").hexdigest()
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 
 
+class _Auth(S3SigV4Auth):
+    """Signs whatever hash it was given: S3's own rule for paths, without reading a body."""
+
+    def __init__(self, credentials: Credentials, payload_hash: str) -> None:
+        super().__init__(credentials, "s3", "us-east-1")
+        self._payload_hash = payload_hash
+
+    def payload(self, request: AWSRequest) -> str:
+        return self._payload_hash
+
+
 def signed_headers(method: str, url: str, payload_hash: str = _EMPTY) -> dict[str, str]:
     """Headers of a request with an AWS signature in its Authorization header; good for 15 minutes."""
-    request = AWSRequest(method=method, url=url, headers={"X-Amz-Content-SHA256": payload_hash})
-    SigV4Auth(_CREDENTIALS, "s3", "us-east-1").add_auth(request)
+    request = AWSRequest(method=method, url=url)
+    _Auth(_CREDENTIALS, payload_hash).add_auth(request)
     return dict(request.headers.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 
@@ -28,8 +29,20 @@ group.add_command(journal_group)
 
 def main() -> None:
     """Entry point. Exit status: 0 well, 1 a problem found or a failure, 2 wrong use or configuration."""
+    failed = False
     try:
         group()
-    except ApplianceError as error:
-        click.echo(f"appliance: {error}", err=True)
+    except* ApplianceError as errors:  # tasks raise in groups
+        failed = True
+        for error in _leaves(errors):
+            click.echo(f"appliance: {error}", err=True)
+    if failed:
         sys.exit(2)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -67,12 +67,12 @@ def render(before: Mapping[str, Any], now: Mapping[str, Any]) -> Table:
 def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(label, value) of each line."""
     cache, s3 = now["parts"]["cache"], now["parts"]["s3"]
-    seconds = max(now["boot_s"] - before["boot_s"], 1e-6)
+    seconds: float = max(now["boot_s"] - before["boot_s"], 1e-6)
     hits, misses = _total(cache, "hits"), float(cache.get("misses_total", 0))
     asked = hits + misses
 
     def rate(part: str, name: str) -> float:
-        change: float = now["parts"][part].get(name, 0) - before["parts"][part].get(name, 0)
+        change = float(now["parts"][part].get(name, 0)) - float(before["parts"][part].get(name, 0))
         return change / seconds
 
     lines: list[tuple[str, str]] = [
