@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
-from appliance_example.backend import MemoryBackend
 
 from appliance.assembly.wiring import PluginHost
 from appliance.cache.object_cache import ObjectCache
@@ -21,6 +20,7 @@ from appliance.mount import Mount
 from appliance.plugin import BackendConfig, BytesBody
 from appliance.policy.buckets import BucketPolicy
 from appliance.world import RealWorld
+from appliance_example.backend import MemoryBackend
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,164 @@
+"""Mounting, unmounting, and what dead processes leave: real processes and real mounts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from appliance.mount.mountpoint import mounted_at
+from tests.support.mount_process import MountProcess, RemoteError
+
+pytestmark = pytest.mark.real
+
+
+def refused(directory, **settings):
+    """The sentence with which a mount is refused."""
+    process = MountProcess(directory, **settings)
+    process.launch()
+    try:
+        with pytest.raises(RemoteError) as caught:
+            process._answer()
+        assert process.wait() == 3
+        return str(caught.value)
+    finally:
+        process.close()
+
+
+def test_sigterm_unmounts_with_files_open(tmp_path):
+    with MountProcess(tmp_path) as process:
+        process.put("a", b"x" * 100_000)
+        reader = (process.path / "data/a").open("rb", buffering=0)
+        reader.read(1)
+        writer = (process.path / "data/b").open("wb", buffering=0)
+        writer.write(b"not closed")
+        assert process.terminate() == 0
+        assert mounted_at(str(process.path)) is None
+        assert os.listdir(process.path) == []
+        with pytest.raises(OSError) as caught:
+            os.pread(reader.fileno(), 10, 90_000)
+        assert caught.value.errno in {errno.ENOTCONN, errno.ECONNABORTED}
+        reader.close()
+        with pytest.raises(OSError):
+            writer.close()
+
+
+def test_sigterm_lets_an_upload_in_progress_end(tmp_path):
+    with MountProcess(tmp_path) as process:
+        process.put("a", b"old")
+        writer = os.open(process.path / "data/a", os.O_WRONLY | os.O_TRUNC)
+        os.write(writer, b"new")
+        os.close(writer)
+        assert process.get("a") == b"new"
+        assert process.terminate() == 0
+
+
+def test_kill_9_then_restart(tmp_path):
+    process = MountProcess(tmp_path)
+    with process:
+        process.put("a", b"1")
+        assert (process.path / "data/a").read_bytes() == b"1"
+        process.kill()
+        with pytest.raises(OSError) as caught:
+            os.listdir(process.path)
+        assert caught.value.errno == errno.ENOTCONN
+        process.start()
+        assert sorted(os.listdir(process.path)) == ["data", "other"]
+        assert "is still mounted from a process that died" in process.log.read_text()
+        assert process.terminate() == 0
+    assert mounted_at(str(process.path)) is None
+
+
+def test_unmounted_from_outside_ends_the_process(tmp_path):
+    with MountProcess(tmp_path) as process:
+        subprocess.run(["umount", str(process.path)], check=True)
+        process.call("statistics")
+        assert mounted_at(str(process.path)) is None
+
+
+def test_a_mount_point_that_is_not_empty(tmp_path):
+    (tmp_path / "mount").mkdir()
+    (tmp_path / "mount/precious").touch()
+    assert "'precious' is in it" in refused(tmp_path)
+    assert os.listdir(tmp_path / "mount") == ["precious"]
+
+
+def test_a_mount_point_that_does_not_exist(tmp_path):
+    missing = tmp_path / "missing"
+    message = refused(tmp_path, mount={"path": str(missing)})
+    assert message == f"The mount point {missing} does not exist: run `mkdir -p {missing}`."
+
+
+def test_a_mount_point_that_is_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    assert "is not a directory" in refused(tmp_path, mount={"path": str(tmp_path / "file")})
+
+
+def test_a_mount_point_in_use(tmp_path):
+    with MountProcess(tmp_path) as process:
+        assert "is a mount point already" in refused(tmp_path)
+        assert sorted(os.listdir(process.path)) == ["data", "other"]
+        # The fixture of the refused process cleaned the mount point; this one's process still answers.
+        assert process.call("statistics")["inodes"] >= 1
+
+
+def test_staging_inside_the_mount(tmp_path):
+    message = refused(tmp_path, mount={"staging": str(tmp_path / "mount/staging")})
+    assert "is inside the mount point" in message
+
+
+def test_one_bucket_at_the_root(tmp_path):
+    with MountProcess(tmp_path, mount={"bucket": "data"}) as process:
+        process.put("d/a", b"1")
+        assert os.listdir(process.path) == ["d"]
+        (process.path / "top").write_bytes(b"2")
+        assert process.get("top") == b"2"
+        os.rename(process.path / "top", process.path / "d/moved")
+        assert sorted(os.listdir(process.path / "d")) == ["a", "moved"]
+
+
+def test_read_only(tmp_path):
+    with MountProcess(tmp_path, mount={"read_only": True}) as process:
+        process.put("a", b"1")
+        assert (process.path / "data/a").read_bytes() == b"1"
+        for attempt in (
+            lambda: (process.path / "data/b").write_bytes(b""),
+            lambda: os.unlink(process.path / "data/a"),
+            lambda: os.mkdir(process.path / "data/d"),
+            lambda: os.truncate(process.path / "data/a", 0),
+        ):
+            with pytest.raises(OSError) as caught:
+                attempt()
+            assert caught.value.errno == errno.EROFS
+        assert process.keys() == ["a"]
+
+
+def test_read_ahead_is_set(tmp_path):
+    with MountProcess(tmp_path) as process:
+        device = mounted_at(str(process.path)).device
+        with open(f"/sys/class/bdi/{device}/read_ahead_kb") as file:
+            assert int(file.read()) == 4096
+
+
+def test_a_bucket_that_others_write_to(tmp_path):
+    """Freshness 0: what was changed behind the appliance's back is seen at the next open."""
+    import base64
+
+    with MountProcess(tmp_path, freshness_s=0, mount={"grace_s": 0}) as process:
+
+        def foreign(key, data):
+            encoded = base64.b64encode(data).decode()
+            process.call("foreign_put", bucket="data", key=key, data=encoded)
+
+        path = process.path / "data/a"
+        assert not path.exists()
+        for data in (b"one", b"second", b"3"):
+            foreign("a", data)
+            assert path.stat().st_size == len(data)
+            assert path.read_bytes() == data
+        with path.open("rb", buffering=0) as file:
+            foreign("a", b"other")
+            assert path.read_bytes() == b"other"
+            assert os.fstat(file.fileno()).st_size == 1
