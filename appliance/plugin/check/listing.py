@@ -138,6 +138,7 @@ async def goes_on_while_keys_change(trial: Trial) -> None:
     await trial.delete("k06")  # the last one told
     await trial.delete("k08")  # the next one
     await trial.put("k01", b"before")
+    await trial.put("k03", b"before")
     await trial.put("k11", b"after")
     rest = await _rest(trial, page, "", 4)
     expected = [trial.key(name) for name in ("k10", "k11", "k12", "k14", "k16", "k18")]
