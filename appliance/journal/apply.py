@@ -14,7 +14,6 @@ import msgspec
 
 from appliance.journal.details import decode
 from appliance.model.events import Event, Kind
-from appliance.model.names import key_bytes
 
 _INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -26,11 +25,6 @@ class Placed(NamedTuple):
     position: int
     origin_id: int
     key: bytes
-
-
-def place(event: Event, position: int, origin_id: int) -> Placed:
-    """`Placed`, with the key encoded."""
-    return Placed(event, position, origin_id, key_bytes(event.key))
 
 
 def apply(connection: sqlite3.Connection, placed: Placed, floor: int) -> None:

@@ -218,15 +218,26 @@ class Store:
         rows = self._rows(_ENTRY, (bucket, key_bytes(key)))
         if not rows:
             return None
-        version, seq, detail, frequency = rows[0]
-        return make_entry(bucket, key, version, seq, detail, frequency)
+        return self._readable(bucket, key, *rows[0])
 
     def entries(self) -> Iterator[Entry]:
         """Oldest fill first, in pages: no transaction stays open between them."""
         position = 0
         while rows := self._rows(_ENTRIES, (position, PAGE_ROWS)):
-            for position, bucket, key, version, seq, detail, frequency in rows:  # noqa: B007
-                yield make_entry(bucket, key_text(key), version, seq, detail, frequency)
+            for position, bucket, key, *columns in rows:  # noqa: B007
+                entry = self._readable(bucket, key_text(key), *columns)
+                if entry is not None:
+                    yield entry
+
+    def _readable(self, bucket: str, key: str, *columns: Any) -> Entry | None:
+        """The entry; None, and a word in the log, if its bytes rotted: to the cache that is a miss, and a miss is always safe."""
+        try:
+            return make_entry(bucket, key, *columns)
+        except msgspec.MsgspecError as error:
+            _LOG.error(
+                "an entry of %s is damaged (%s): run `appliance journal verify`", self.path, error
+            )
+            return None
 
     def open_intents(self) -> list[Event]:
         return self._events(f"{EVENTS} JOIN intents i USING (position) ORDER BY position")

@@ -6,6 +6,7 @@ check, every detail decodes, and the fold of all events is what the tables hold 
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from appliance.journal.details import entry_of
+from appliance.journal.entry import Entry
 from appliance.journal.failures import translate
 from appliance.journal.fold import RULES, State
 from appliance.journal.store import EVENTS, events_of
@@ -21,6 +23,8 @@ from appliance.model.events import Event
 from appliance.model.names import key_text
 
 PROBLEMS_MAX = 100
+# What decoding a row raises if somebody or something changed its bytes.
+UNREADABLE = (ValueError, msgspec.MsgspecError)
 
 
 def problems(connection: sqlite3.Connection, path: Path, *, thorough: bool) -> list[str]:
@@ -110,46 +114,57 @@ def _fold_differs(connection: sqlite3.Connection) -> Iterator[str]:
         try:
             (event,) = events_of([row])
             RULES[event.kind](expected, event)
-        except (ValueError, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             yield f"Event {row[1]} of {row[0]} cannot be read: {error}."
             continue
         if event.hlc <= last_hlc.get(event.origin, 0):
             yield f"Event {event.seq} of {event.origin} has a time stamp before its predecessor's."
         last_hlc[event.origin] = event.hlc
-    actual = tables(connection)
-    for name in State.__struct_fields__:
-        yield from _difference(name, getattr(expected, name), getattr(actual, name))
+    yield from _difference(expected, connection)
 
 
-def _difference(table: str, expected: dict[Any, Any], actual: dict[Any, Any]) -> Iterator[str]:
-    for key in expected.keys() - actual.keys():
-        yield f"{table}: {key!r} follows from the events but is missing."
-    for key in actual.keys() - expected.keys():
-        yield f"{table}: {key!r} does not follow from the events."
-    for key in expected.keys() & actual.keys():
-        if expected[key] != actual[key]:
-            yield f"{table}: {key!r} is not what the events say: {actual[key]!r}."
+def _difference(expected: State, connection: sqlite3.Connection) -> Iterator[str]:
+    """Takes from `expected` what the tables hold: one state in memory, not two."""
+    for table, key, actual in rows(connection):
+        wanted = getattr(expected, table).pop(key, None)
+        if wanted is None:
+            yield f"{table}: {key!r} does not follow from the events."
+        elif wanted != actual:
+            yield f"{table}: {key!r} is not what the events say: {actual!r}."
+    for table in State.__struct_fields__:
+        for key in getattr(expected, table):
+            yield f"{table}: {key!r} follows from the events but is missing."
 
 
 def tables(connection: sqlite3.Connection) -> State:
-    """What the tables hold, as `fold` would have made it. Rows whose event is missing are left out."""
+    """What the tables hold, as `fold` would have made it."""
     state = State()
+    for table, key, value in rows(connection):
+        getattr(state, table)[key] = value
+    return state
+
+
+def rows(connection: sqlite3.Connection) -> Iterator[tuple[str, Any, Entry | Event]]:
+    """(field of State, key there, value) of every row; rows whose event is missing or unreadable are left out."""
     sql = f"{EVENTS} JOIN {{}} r ON r.position = v.position".format
     columns = "SELECT r.bucket, r.key, r.version, r.file, r.size, r.complete, "
     for row in connection.execute(sql("entries").replace("SELECT ", columns, 1)):
         bucket, key, version, file, size, complete, *event_row = row
-        (event,) = events_of([event_row])
-        state.entries[bucket, key_text(key)] = msgspec.structs.replace(
-            entry_of(event), version=version, file=file, size=size, complete=bool(complete)
-        )
+        with contextlib.suppress(*UNREADABLE):
+            (event,) = events_of([event_row])
+            entry = msgspec.structs.replace(
+                entry_of(event), version=version, file=file, size=size, complete=bool(complete)
+            )
+            yield "entries", (bucket, key_text(key)), entry
     for event in _supporting(connection, sql("intents")):
-        state.intents[event.origin, event.seq] = event
+        yield "intents", (event.origin, event.seq), event
     for event in _supporting(connection, sql("pins")):
-        state.pins[event.bucket, event.key] = event
+        yield "pins", (event.bucket, event.key), event
     for event in _supporting(connection, sql("settings")):
-        state.settings[event.key] = event
-    return state
+        yield "settings", event.key, event
 
 
 def _supporting(connection: sqlite3.Connection, sql: str) -> Iterator[Event]:
-    return events_of(connection.execute(sql))
+    for row in connection.execute(sql):
+        with contextlib.suppress(*UNREADABLE):
+            yield from events_of([row])

@@ -231,6 +231,14 @@ async def test_statistics_are_numbers(opened):
         assert all(isinstance(value, int | float) for value in statistics.values())
 
 
+async def test_every_connection_syncs_each_commit_of_the_write_ahead_log(opened):
+    # A killed process shows no missing sync, only a power failure would: so the setting itself is held.
+    journal = opened()
+    for connection in (journal._store._writer, journal._store._reader):
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
 # --- limits on every input -----------------------------------------------------------------
 
 
@@ -347,6 +355,19 @@ async def test_a_damaged_file_is_a_sentence(opened, path):
         file.write(b"\xff" * 40_000)
     with pytest.raises(JournalError, match="damaged"):
         list(opened().entries())
+
+
+async def test_an_entry_whose_bytes_rotted_is_a_miss_and_is_logged(opened, path, caplog):
+    journal = opened()
+    async with journal.running():
+        await journal.append(fill("good"), fill("rotten"))
+        journal._store._writer.execute("UPDATE events SET detail = x'c1' WHERE position = 2")
+        assert journal.entry("b", "rotten") is None
+        assert [entry.key for entry in journal.entries()] == ["good"]
+        assert "appliance journal verify" in caplog.text
+        assert journal.verify()
+        await journal.append(fill("rotten"))  # mends it
+        assert journal.entry("b", "rotten") is not None
 
 
 async def test_close_while_the_writer_runs_is_a_bug(opened):

@@ -71,6 +71,8 @@ def test_gaps_and_rows_without_their_event_are_found_quickly(path, damage, sente
         ("UPDATE entries SET size = 6 WHERE key = x'6e6577'", "is not what the events say"),
         ("UPDATE entries SET file = 'f9' WHERE key = x'6e6577'", "is not what the events say"),
         ("UPDATE events SET detail = x'c1' WHERE position = 93", "Event 93 of o cannot be read"),
+        ("UPDATE events SET detail = x'c1' WHERE position = 97", "Event 97 of o cannot be read"),
+        ("UPDATE events SET kind = 'magic' WHERE position = 99", "Event 99 of o cannot be read"),
         ("UPDATE events SET kind = 'magic' WHERE position = 93", "Event 93 of o cannot be read"),
         ("UPDATE events SET hlc = 1 WHERE position = 93", "before its predecessor's"),
     ],
