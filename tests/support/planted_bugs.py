@@ -186,12 +186,6 @@ class ListsByDirectory(Relisted):
 
 
 @caught_by("listing.matches_a_sorted_model")
-class ListsWithoutCase(Relisted):
-    def order(self, key):
-        return key.lower()
-
-
-@caught_by("listing.matches_a_sorted_model")
 class StartsAtTheMarker(MemoryBackend):
     async def list_objects(self, bucket, request):
         if request.start_after in self._bucket(bucket).objects and not request.continuation:
@@ -294,12 +288,6 @@ class FoldsCase(Renaming):
 class StripsSlashes(Renaming):
     def renamed(self, key):
         return key.rstrip("/")
-
-
-@caught_by("names.long_ones_round_trip")
-class TruncatesKeys(Renaming):
-    def renamed(self, key):
-        return key[:255]
 
 
 @caught_by("names.nested_ones_coexist")

@@ -131,8 +131,7 @@ async def sees_every_change_at_once(trial: Trial) -> None:
 async def goes_on_while_keys_change(trial: Trial) -> None:
     """Between pages, keys come and go, the page's last among them: the others are listed once each."""
     names = [f"k{number:02}" for number in range(0, 20, 2)]
-    for name in names:
-        await trial.put(name, b"1")
+    await trial.put_all(dict.fromkeys(names, b"1"))
     request = ListRequest(prefix=trial.prefix, limit=4)
     page = await trial.backend.list_objects(trial.bucket, request)
     await trial.delete("k06")  # the last one told
@@ -178,8 +177,7 @@ async def of_many_objects_is_complete(trial: Trial) -> None:
     names = [f"flat/{n:05}" for n in range(trial.allow.many // 2)]
     names += [f"tree/{n % 7}/{n % 3}/{n}" for n in range(trial.allow.many // 2)]
     trial.random.shuffle(names)
-    for name in names:
-        await trial.put(name)
+    await trial.put_all(dict.fromkeys(names, b""))
     expected = sorted(names, key=key_bytes)
     expect.equal(await trial.names(limit=50), expected, "names listed in pages of 50")
     page = await _page(trial, trial.key("tree/"), "/", "", 1000)
@@ -191,8 +189,7 @@ async def of_many_objects_is_complete(trial: Trial) -> None:
 
 async def _fill(trial: Trial) -> list[str]:
     names = [name for name in NAMES if not trial.allow.unstorable(trial.key(name))]
-    for name in names:
-        await trial.put(name, b"1")
+    await trial.put_all(dict.fromkeys(names, b"1"))
     return [trial.key(name) for name in names]
 
 

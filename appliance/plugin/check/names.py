@@ -92,7 +92,6 @@ async def long_ones_round_trip(trial: Trial) -> None:
             "l" * room,
             "/" * room,
             "a/" * (room // 2),
-            "../" * (room // 3),
             "%" * room,
             "ü" * (room // 2),
             "\U0001f600" * (room // 4),
@@ -192,8 +191,8 @@ async def _round_trip(trial: Trial, names: tuple[str, ...]) -> None:
             InvalidKeyError, KeyTooLongError, what=f"put of the unstorable {name!r}"
         ):
             await trial.put(name, b"x")
-    for name in kept:
-        info = await trial.put(name, name.encode())
+    infos = await trial.put_all({name: name.encode() for name in kept})
+    for name, info in infos.items():
         expect.equal(info.key, trial.key(name), "key told by put")
     expect.equal(await trial.names(), sorted(kept, key=key_bytes), "names listed")
     for name in kept:

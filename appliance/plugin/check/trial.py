@@ -31,6 +31,8 @@ from appliance.plugin.backend import Backend
 from appliance.plugin.check import expect
 from appliance.plugin.check.bodies import StallingBody, TestBody
 
+PUTS_AT_ONCE = 8
+
 
 def _nothing(_key: str) -> bool:
     return False
@@ -91,6 +93,20 @@ class Trial:
         return await self.backend.put(
             self.bucket, self.key(name), TestBody(data), PutOptions(**options), conditions
         )
+
+    async def put_all(self, objects: Mapping[str, bytes]) -> dict[str, ObjectInfo]:
+        """Put many objects, a few at a time: a storage that syncs each write can sync some together."""
+        limiter = trio.CapacityLimiter(PUTS_AT_ONCE)
+        infos: dict[str, ObjectInfo] = {}
+
+        async def one(name: str, data: bytes) -> None:
+            async with limiter:
+                infos[name] = await self.put(name, data)
+
+        async with trio.open_nursery() as nursery:
+            for name, data in objects.items():
+                nursery.start_soon(one, name, data)
+        return infos
 
     async def head(self, name: str) -> ObjectInfo:
         return await self.backend.head(self.bucket, self.key(name))
