@@ -1,21 +1,12 @@
-"""The POSIX backend: buckets are directories, objects plain files. Here, only what is async: each operation is one call into a thread."""
+"""The POSIX backend: buckets are directories, objects plain files. Here, only what is async: an operation is one call into a thread."""
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
 
-import trio
-
-from appliance.model.checksums import ALGORITHMS
-from appliance.model.errors import (
-    BackendUnavailableError,
-    NotModifiedError,
-    PreconditionFailedError,
-)
+from appliance.model.errors import NotModifiedError, PreconditionFailedError
 from appliance.model.names import check_key
 from appliance.model.objects import (
     NO_CONDITIONS,
@@ -27,114 +18,24 @@ from appliance.model.objects import (
     PutOptions,
 )
 from appliance.model.ranges import ByteRange, RangeSpec
-from appliance.plugin import (
-    Backend,
-    BackendConfig,
-    Body,
-    Capabilities,
-    LocalFile,
-    ObjectStream,
-)
-from appliance_posix import buckets, publish
+from appliance.plugin import Body, LocalFile, ObjectStream
+from appliance_posix import buckets, publish, registers
 from appliance_posix.bucket import Bucket
-from appliance_posix.config import Options
+from appliance_posix.copying import copied_record, require_source
 from appliance_posix.errnos import domain_error
 from appliance_posix.intake import Intake, receive
 from appliance_posix.keypath import locate, plain_path
 from appliance_posix.listing import list_page
+from appliance_posix.multipart import MultipartOperations
 from appliance_posix.objects import Found, require
-from appliance_posix.record import Record, version_of
-from appliance_posix.snapshot import Snapshots
+from appliance_posix.record import Record, changed, version_of
+from appliance_posix.staging import Staged
 from appliance_posix.streams import CHUNK_BYTES, FileStream, read_exactly
-from appliance_posix.volume import Volume, open_volume
-
-T = TypeVar("T")
+from appliance_posix.transfer import Hashing
 
 
-class PosixBackend(Backend):
-    """See `Backend`. Everything blocking is in the other modules, and knows no trio."""
-
-    def __init__(self, config: BackendConfig, options: Options) -> None:
-        self.name = config.name
-        self._host = config.host
-        self._options = options
-        self._root = os.fsencode(options.root)
-        self._volume: Volume | None = None
-        self._snapshots: Snapshots | None = None
-        # Device of each bucket last seen, if stat there is known not to wait for another machine.
-        self._local_buckets: set[str] = set()
-        self._counters = dict.fromkeys(
-            ("puts", "reads", "heads", "deletes", "lists", "copies"), 0.0
-        )
-        self.capabilities = Capabilities(
-            local_files=True,
-            cheap_validation=True,
-            conditional_put=True,
-            conditional_delete=True,
-            server_side_copy=True,
-            tagging=True,
-            compare_and_swap=True,
-            checksums=frozenset(ALGORITHMS),
-        )
-
-    # --- life ----------------------------------------------------------------
-
-    async def start(self) -> None:
-        volume = await self._host.run_blocking(
-            open_volume,
-            self._root,
-            self._host,
-            self._options.metadata,
-            openat2=self._options.openat2,
-        )
-        self._volume = volume
-        self._snapshots = Snapshots(volume)
-        for sentence in volume.features.degradations():
-            self._host.logger.info(
-                "backend %s on %s: %s", self.name, volume.features.kind, sentence
-            )
-
-    async def stop(self) -> None:
-        volume, self._volume = self._volume, None
-        if volume is not None:
-            volume.close()
-
-    async def probe(self) -> None:
-        await self._run(os.fstat, self.volume.root_fd)
-
-    @property
-    def volume(self) -> Volume:
-        """The open root; only between `start` and `stop`."""
-        if self._volume is None:
-            raise BackendUnavailableError(f"The backend {self.name} is not started.")
-        return self._volume
-
-    @property
-    def snapshots(self) -> Snapshots:
-        """Directories known to listings."""
-        if self._snapshots is None:
-            raise BackendUnavailableError(f"The backend {self.name} is not started.")
-        return self._snapshots
-
-    def statistics(self) -> dict[str, float]:
-        directories = self._snapshots.statistics() if self._snapshots else {}
-        return {**self._counters, **directories}
-
-    async def _run(
-        self, function: Callable[..., T], *args: Any, bucket: str = "", key: str = "", **kwargs: Any
-    ) -> T:
-        """Run in a thread; no OSError comes out."""
-        try:
-            return await self._host.run_blocking(function, *args, **kwargs)
-        except OSError as error:
-            raise domain_error(error, bucket, key) from error
-
-    async def _in_bucket(
-        self, function: Callable[..., T], bucket: str, *args: Any, key: str = "", **kwargs: Any
-    ) -> T:
-        """Run `function(opened bucket, ...)` in a thread."""
-        call = functools.partial(_with_bucket, self.volume, bucket, function)
-        return await self._run(call, *args, bucket=bucket, key=key, **kwargs)
+class PosixBackend(MultipartOperations):
+    """See `Backend`."""
 
     # --- buckets ---------------------------------------------------------------
 
@@ -242,44 +143,69 @@ class PosixBackend(Backend):
             )
         finally:
             if intake.staged is not None:
-                with trio.CancelScope(shield=True):
-                    await self._host.run_blocking(intake.discard)
+                await self._discard(intake)
 
     async def delete(self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS) -> None:
         check_key(key)
         self._counters["deletes"] += 1
         await self._in_bucket(publish.remove, bucket, key, conditions, key=key)
 
-    async def copy(self, *args, **kwargs):
-        raise NotImplementedError
+    async def copy(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        *,
+        source_version: str = "",
+        options: PutOptions | None = None,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:
+        check_key(source_key)
+        check_key(key)
+        self._counters["copies"] += 1
+        found = await self._in_bucket(
+            require_source, source_bucket, source_key, source_version, key=source_key
+        )
+        staged: Staged | None = None
+        with found:
+            try:
+                staged = await self._in_bucket(Staged, bucket)
+                whole = ByteRange(0, found.info.size)
+                await self._copy_range(found, whole, staged, None)
+                record, wanted = copied_record(found, options)
+                if wanted:
+                    hashing = Hashing(wanted)
+                    await self._run(hashing.catch_up, staged, bucket=bucket, key=key)
+                    record = changed(record, checksums=hashing.digests().checksums)
+                return await self._in_bucket(
+                    publish.publish, bucket, key, staged, record, conditions, key=key
+                )
+            finally:
+                await self._discard(staged)
 
-    async def create_upload(self, *args, **kwargs):
-        raise NotImplementedError
+    # --- tags --------------------------------------------------------------------
 
-    async def put_part(self, *args, **kwargs):
-        raise NotImplementedError
+    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
+        check_key(key)
+        return await self._in_bucket(_tags, bucket, key, key=key)
 
-    async def copy_part(self, *args, **kwargs):
-        raise NotImplementedError
+    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
+        check_key(key)
+        return await self._in_bucket(publish.replace_tags, bucket, key, tags, key=key)
 
-    async def list_parts(self, *args, **kwargs):
-        raise NotImplementedError
+    # --- registers ---------------------------------------------------------------
 
-    async def list_uploads(self, *args, **kwargs):
-        raise NotImplementedError
+    async def read_register(self, name: str) -> bytes | None:
+        return await self._run(registers.read, self.volume, name)
 
-    async def complete_upload(self, *args, **kwargs):
-        raise NotImplementedError
-
-    async def abort_upload(self, *args, **kwargs):
-        raise NotImplementedError
+    async def compare_and_swap(self, name: str, expected: bytes | None, new: bytes) -> None:
+        await self._run(registers.compare_and_swap, self.volume, name, expected, new)
 
 
-def _with_bucket(
-    volume: Volume, name: str, function: Callable[..., T], *args: Any, **kwargs: Any
-) -> T:
-    with Bucket(volume, name) as bucket:
-        return function(bucket, *args, **kwargs)
+def _tags(bucket: Bucket, key: str) -> dict[str, str]:
+    with require(bucket, key, locate(key)) as found:
+        return found.record.tags if found.record else {}
 
 
 def _head(bucket: Bucket, key: str) -> ObjectInfo:

@@ -73,13 +73,32 @@ def delete(volume: Volume, snapshots: Snapshots, name: str) -> None:
         try:
             aside = f"{name}~{secrets.token_hex(8)}".encode()
             os.rename(name.encode(), aside, src_dir_fd=volume.root_fd, dst_dir_fd=trash)
-            if not _remove_tree(volume, trash, aside):
-                with contextlib.suppress(FileExistsError):
-                    rename_exclusive(trash, aside, volume.root_fd, name.encode())
-                raise BucketNotEmptyError(bucket=name)
+            with contextlib.suppress(FileNotFoundError):  # a reaper was quicker
+                if not _remove_tree(volume, trash, aside):
+                    with contextlib.suppress(FileExistsError):
+                        rename_exclusive(trash, aside, volume.root_fd, name.encode())
+                    raise BucketNotEmptyError(bucket=name)
             os.fsync(volume.root_fd)
         finally:
             os.close(trash)
+
+
+def empty_trash(volume: Volume) -> int:
+    """Remove buckets whose deletion was interrupted; how many. What has files in it, put there by hand, stays."""
+    try:
+        trash = open_beneath(volume.opener, volume.root_fd, _TRASH, DIRECTORY)
+    except FileNotFoundError:
+        return 0
+    try:
+        with os.scandir(trash) as scan:
+            names = [os.fsencode(item.name) for item in scan]
+        removed = 0
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # its own deleter was quicker
+                removed += _remove_tree(volume, trash, name)
+        return removed
+    finally:
+        os.close(trash)
 
 
 def _created_ns(volume: Volume, name: str) -> int:

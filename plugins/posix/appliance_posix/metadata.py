@@ -45,7 +45,7 @@ def load(bucket: Bucket, fd: int, stat: os.stat_result, key: str) -> Record | No
     record = record or load_inline(fd) or _load_by_key(bucket, stat, key)
     if record is None or not record.spilled:
         return record
-    whole = _read_sidecar(bucket, _spill_name(stat.st_ino, record.spilled))
+    whole = read_sidecar(bucket, _spill_name(stat.st_ino, record.spilled))
     if whole is None:
         raise VanishedSidecarError
     return changed(whole, fingerprint=record.fingerprint, spilled=record.spilled)
@@ -93,7 +93,7 @@ def forget(bucket: Bucket, inode: int, record: Record | None) -> None:
 
 
 def _load_by_key(bucket: Bucket, stat: os.stat_result, key: str) -> Record | None:
-    record = _read_sidecar(bucket, b"%x" % stat.st_ino)
+    record = read_sidecar(bucket, b"%x" % stat.st_ino)
     return record if _is_about(record, key) else None
 
 
@@ -115,7 +115,8 @@ def _spill_name(inode: int, token: str) -> bytes:
     return b"%x.%s" % (inode, token.encode())
 
 
-def _read_sidecar(bucket: Bucket, name: bytes) -> Record | None:
+def read_sidecar(bucket: Bucket, name: bytes) -> Record | None:
+    """A sidecar by name; None if it is gone or unreadable."""
     directory = bucket.private_if_any(SIDECAR)
     if directory is None:
         return None

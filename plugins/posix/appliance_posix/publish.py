@@ -15,6 +15,7 @@ import errno
 import os
 import stat as stat_module
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from appliance.model.errors import ConflictError
 from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo
@@ -22,7 +23,7 @@ from appliance_posix import metadata
 from appliance_posix.beneath import DIRECTORY, make_directories, open_beneath
 from appliance_posix.bucket import Bucket
 from appliance_posix.keypath import Location, Place, ancestors, locate
-from appliance_posix.objects import Found, check_conditions, check_write, find, require
+from appliance_posix.objects import ABSENT, Found, check_conditions, check_write, find, require
 from appliance_posix.record import NO_FINGERPRINT, Fingerprint, Record, changed, info_of
 from appliance_posix.staging import Staged
 
@@ -34,6 +35,21 @@ class _InTheWayError(Exception):
     """An object lies where a directory is needed; its lock is needed too."""
 
 
+def _nothing() -> None:
+    pass
+
+
+class Around(NamedTuple):
+    """What else belongs to a publication: further locks, a check before and a step after it under the same locks."""
+
+    locks: tuple[str, ...] = ()
+    before: Callable[[], None] = _nothing
+    after: Callable[[], None] = _nothing
+
+
+AROUND_NOTHING = Around()
+
+
 def publish(
     bucket: Bucket,
     key: str,
@@ -41,24 +57,23 @@ def publish(
     record: Record,
     conditions: Conditions = NO_CONDITIONS,
     *,
-    verify: Callable[[], None] | None = None,
-    also_locked: tuple[str, ...] = (),
+    around: Around = AROUND_NOTHING,
 ) -> ObjectInfo:
-    """Make the staged bytes the object `key`, durably, if the conditions hold and `verify` (called under the locks) does not raise."""
+    """Make the staged bytes the object `key`, durably, if the conditions hold."""
     staged.seal(bucket, key, record)
-    names = {key, *also_locked}
+    names = {key, *around.locks}
     try:
         for _ in range(_ROUNDS):
             with bucket.locked(names):
                 try:
-                    return _publish_locked(bucket, key, staged, conditions, verify, names)
+                    return _publish_locked(bucket, key, staged, conditions, around, names)
                 except _InTheWayError:
                     names.update(ancestors(key))
                 except (FileNotFoundError, FileExistsError, IsADirectoryError):
                     continue  # someone else changed the directories meanwhile
         raise _too_much_company(bucket, key)  # noqa: TRY301  # cleaned up after like any other failure
     except BaseException:
-        if staged.record is not None:
+        if staged.record is not None and not staged.linked:
             metadata.forget(bucket, os.fstat(staged.fd).st_ino, staged.record)
         raise
 
@@ -76,12 +91,11 @@ def _publish_locked(
     key: str,
     staged: Staged,
     conditions: Conditions,
-    verify: Callable[[], None] | None,
+    around: Around,
     names: set[str],
 ) -> ObjectInfo:
     location = locate(key)
-    if verify is not None:
-        verify()
+    around.before()
     with contextlib.ExitStack() as stack:
         current = find(bucket, key, location)
         if current is not None:
@@ -90,6 +104,7 @@ def _publish_locked(
         if staged.record is not None and staged.is_seal_old(bucket):
             staged.seal(bucket, key, staged.record)
         _link(bucket, key, location, staged, current, names)
+        around.after()
         stat = os.fstat(staged.fd)
         if current is not None:
             metadata.forget(bucket, current.stat.st_ino, current.record)
@@ -223,7 +238,12 @@ def _make_durable(bucket: Bucket, directory: bytes, fd: int) -> None:
     path = directory
     while path:
         path = path.rpartition(b"/")[0]
-        above = open_beneath(bucket.volume.opener, bucket.fd, path, DIRECTORY)
+        try:
+            above = open_beneath(bucket.volume.opener, bucket.fd, path, DIRECTORY)
+        except OSError as error:
+            if error.errno in ABSENT:
+                return  # moved away by hand, with what was just put in it
+            raise
         try:
             os.fsync(above)
         finally:

@@ -28,6 +28,7 @@ class Staged:
         directory = bucket.private(STAGING)
         self.name: bytes | None = None
         self.size = 0
+        self.linked = False  # published
         self._written_back = 0
         self._sealed_s = 0.0
         self.record: Record | None = None
@@ -95,6 +96,7 @@ class Staged:
             dst_dir_fd=directory_fd,
             follow_symlinks=False,
         )
+        self.linked = True
         os.unlink(self.name, dir_fd=self._directory)
         self.name = None
 
@@ -104,8 +106,10 @@ class Staged:
             directory = bucket.private(STAGING)
             temporary = secrets.token_hex(16).encode()
             self.link_new(bucket, directory, temporary)
+            self.linked = False  # only in the staging directory
             self.name, self._directory = temporary, os.dup(directory)
         os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory_fd)
+        self.linked = True
         self.name = None
 
     def discard(self) -> None:
