@@ -1,17 +1,37 @@
-"""`ObjectCache`: the facade that all front ends use. For now every operation goes straight to the backend."""
+"""`ObjectCache`: the facade that all front ends use. It finds the route, and leaves the work to the parts that it owns:
+
+    opening.py    what cannot be had at once          writing.py    changes of visible names
+    fetching.py   filling data files                  coherence.py  what may be believed
+    index.py      which versions are here             care.py       eviction, scrub, cleaning up
+
+Its own is only what happens on each hit (`open_nowait`): a dict lookup, a check of trust, a reader on a descriptor that is open already.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
 import trio
 
 from appliance.cache.api import Invalidation, Reader
+from appliance.cache.care import Care, ScrubReport
+from appliance.cache.coherence import Coherence, LocalCoherence
+from appliance.cache.copying import ReaderBody
+from appliance.cache.entry import Entry
+from appliance.cache.fetching import Fetcher
 from appliance.cache.forward import Forward
-from appliance.cache.readers import DirectReader, FileReader
+from appliance.cache.index import Index
+from appliance.cache.limits import Limits
+from appliance.cache.opening import Opener
+from appliance.cache.plan.s3fifo import Name
 from appliance.cache.routes import Routes
-from appliance.model.errors import UnsupportedError
+from appliance.cache.sources import BackendSource, Source
+from appliance.cache.store import Store
+from appliance.cache.writing import Writer
+from appliance.journal import Journal
+from appliance.model.errors import InvalidArgumentError, VersionChangedError
+from appliance.model.events import Change, Kind
 from appliance.model.objects import (
     NO_CONDITIONS,
     CompletedPart,
@@ -22,61 +42,111 @@ from appliance.model.objects import (
     PutOptions,
 )
 from appliance.model.ranges import ByteRange
-from appliance.plugin import Body, Chunk, Digests
+from appliance.plugin import Body
 from appliance.world import World
 
 
-class ReaderBody(Body):
-    """A (range of a) reader as the body of a put."""
-
-    def __init__(self, reader: Reader, offset: int, length: int) -> None:
-        self.size = length
-        self._reader = reader
-        self._offset = offset
-
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
-        async for chunk in self._reader.stream(self._offset, self.size or 0):
-            yield chunk
-
-    def digests(self) -> Digests:
-        return Digests("")
-
-
 class ObjectCache(Forward):
-    """See `appliance.cache.api.Cache`."""
+    """See `appliance.cache.api.Cache`. `run` must be running while it is used; the journal's own `run` too."""
 
-    def __init__(self, world: World, journal: Any, store: Any, routes: Routes) -> None:
+    def __init__(
+        self,
+        world: World,
+        journal: Journal,
+        store: Store,
+        routes: Routes,
+        *,
+        capacity_bytes: int = 0,
+        limits: Limits | None = None,
+        coherence: Coherence | None = None,
+        sources: Sequence[Source] = (),
+    ) -> None:
+        """`capacity_bytes` is short for `Limits(capacity_bytes=...)`. `sources` are asked before the backend. Cached files are
+        verified on first use if the journal's last stop was not clean.
+        """
         super().__init__(routes)
+        limits = limits or Limits(capacity_bytes=capacity_bytes)
         self._world = world
-        self._listeners: list[Callable[[Invalidation], None]] = []
+        self._journal = journal
+        self._listeners: dict[object, Callable[[Invalidation], None]] = {}
+        self._coherence = coherence or LocalCoherence(world, journal)
+        marks = limits.watermarks(store.space()[1])
+        self._index = Index(journal, marks, open_files_max=limits.open_files_max)
+        self._fetcher = Fetcher(
+            world,
+            store,
+            self._index,
+            [*sources, BackendSource()],
+            read_ahead_bytes=limits.read_ahead_bytes,
+        )
+        self._opener = Opener(
+            self._fetcher,
+            self._coherence,
+            verify=not journal.clean_stop,
+            on_foreign_change=lambda name, info: self._tell(name, "backend", info),
+        )
+        self._writer = Writer(world, store, self._index, self._coherence, self._opener, self._tell)
+        self._care = Care(
+            world, journal, store, self._index, self._opener, self._coherence, routes, limits
+        )
+        self._nowait_hits = 0
+        self._index.on_unread = self._fetcher.cancel_unwanted
+        self._index.on_settle = self._settle
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the cache's background tasks until cancelled."""
-        task_status.started()
-        await trio.sleep_forever()
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Make files and journal agree, then own all background tasks until cancelled: `await nursery.start(cache.run)`."""
+        await self._care.restore()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._fetcher.nursery = nursery
+                nursery.start_soon(self._care.remove_files)
+                nursery.start_soon(self._care.evict)
+                nursery.start_soon(self._care.save_access_now_and_then)
+                nursery.start_soon(self._care.settle_now_and_then)
+                nursery.start_soon(self._care.scrub_for_ever)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._fetcher.nursery = None
+            self._care.save_access()
+            self._index.close()
 
     # --- reading ---------------------------------------------------------------
 
     def open_nowait(self, bucket: str, key: str) -> Reader | None:
-        return None
+        entry = self._index.get((bucket, key))
+        if entry is None or entry.fd < 0 or not self._opener.trusts(entry):
+            return None
+        self._nowait_hits += 1
+        entry.use()
+        return self._opener.reader(entry, "local" if entry.local else "hit")
 
     async def open(self, bucket: str, key: str) -> Reader:
-        backend = self._routes.find(bucket).backend
-        local = await backend.open_local(bucket, key)
-        if local is not None:
-            return FileReader(self._world, local.info, local.fd, "local", local.close)
-        return DirectReader(backend, bucket, await backend.head(bucket, key))
+        reader = self.open_nowait(bucket, key)
+        if reader is not None:
+            await trio.lowlevel.checkpoint()
+            return reader
+        return await self._opener.open((bucket, key), self._routes.find(bucket))
 
     def head_nowait(self, bucket: str, key: str) -> ObjectInfo | None:
-        return None
+        entry = self._index.get((bucket, key))
+        if entry is None or not self._opener.trusts(entry):
+            return None
+        self._nowait_hits += 1
+        return entry.info
 
     async def head(self, bucket: str, key: str) -> ObjectInfo:
-        return await self._routes.find(bucket).backend.head(bucket, key)
+        info = self.head_nowait(bucket, key)
+        if info is not None:
+            await trio.lowlevel.checkpoint()
+            return info
+        return await self._opener.head((bucket, key), self._routes.find(bucket))
 
     # --- writing ---------------------------------------------------------------
 
     async def delete_bucket(self, bucket: str) -> None:
         await self._routes.find(bucket).backend.delete_bucket(bucket)
+        self._index.drop_bucket(bucket)
 
     async def put(
         self,
@@ -88,23 +158,21 @@ class ObjectCache(Forward):
         *,
         origin: str = "s3",
     ) -> ObjectInfo:
-        info = await self._routes.find(bucket).backend.put(bucket, key, body, options, conditions)
-        self._tell(bucket, key, origin, info)
-        return info
+        route = self._routes.find(bucket)
+        return await self._writer.put(route, (bucket, key), body, options, conditions, origin)
 
     async def delete(
         self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS, *, origin: str = "s3"
     ) -> None:
-        await self._routes.find(bucket).backend.delete(bucket, key, conditions)
-        self._tell(bucket, key, origin, None)
+        route = self._routes.find(bucket)
+        async with self._writer.write(route, (bucket, key), "delete", origin) as write:
+            await route.backend.delete(bucket, key, conditions)
+            write.done(None)
 
     async def delete_many(
         self, bucket: str, keys: Sequence[str], *, origin: str = "s3"
     ) -> Sequence[DeleteOutcome]:
-        outcomes = await self._routes.find(bucket).backend.delete_many(bucket, keys)
-        for outcome in outcomes:
-            self._tell(bucket, outcome.key, origin, None)
-        return outcomes
+        return await self._writer.delete_many(self._routes.find(bucket), bucket, keys, origin)
 
     async def copy(
         self,
@@ -118,24 +186,34 @@ class ObjectCache(Forward):
         conditions: Conditions = NO_CONDITIONS,
         origin: str = "s3",
     ) -> ObjectInfo:
-        backend = self._routes.find(bucket).backend
-        if self._routes.find(source_bucket).backend is not backend:
-            raise UnsupportedError("Copying between backends is not possible yet.")
-        info = await backend.copy(
-            source_bucket,
-            source_key,
-            bucket,
-            key,
-            source_version=source_version,
-            options=options,
-            conditions=conditions,
-        )
-        self._tell(bucket, key, origin, info)
+        route = self._routes.find(bucket)
+        if self._routes.find(source_bucket).backend is not route.backend:
+            return await self._copy_across(
+                (source_bucket, source_key),
+                (bucket, key),
+                source_version,
+                options,
+                conditions,
+                origin,
+            )
+        async with self._writer.write(route, (bucket, key), "copy", origin) as write:
+            info = await route.backend.copy(
+                source_bucket,
+                source_key,
+                bucket,
+                key,
+                source_version=source_version,
+                options=options,
+                conditions=conditions,
+            )
+            write.done(info)
         return info
 
     async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
-        info = await self._routes.find(bucket).backend.put_tags(bucket, key, tags)
-        self._tell(bucket, key, "s3", info)
+        route = self._routes.find(bucket)
+        async with self._writer.write(route, (bucket, key), "tags", "s3") as write:
+            info = await route.backend.put_tags(bucket, key, tags)
+            write.done(info)
         return info
 
     async def copy_part(
@@ -151,18 +229,30 @@ class ObjectCache(Forward):
         source_version: str = "",
     ) -> PartInfo:
         backend = self._routes.find(bucket).backend
-        if self._routes.find(source_bucket).backend is not backend:
-            raise UnsupportedError("Copying between backends is not possible yet.")
-        return await backend.copy_part(
-            source_bucket,
-            source_key,
-            bucket,
-            key,
-            upload_id,
-            number,
-            range=range,
-            source_version=source_version,
-        )
+        if self._routes.find(source_bucket).backend is backend:
+            return await backend.copy_part(
+                source_bucket,
+                source_key,
+                bucket,
+                key,
+                upload_id,
+                number,
+                range=range,
+                source_version=source_version,
+            )
+        reader = await self._open_version((source_bucket, source_key), source_version)
+        try:
+            wanted = range or ByteRange(0, reader.info.size)
+            if wanted.end > reader.info.size:
+                raise InvalidArgumentError(
+                    f"The range ends at byte {wanted.end} of {reader.info.size} in the source.",
+                    bucket=source_bucket,
+                    key=source_key,
+                )
+            body = ReaderBody(self._world, reader, wanted.offset, wanted.length)
+            return await backend.put_part(bucket, key, upload_id, number, body)
+        finally:
+            reader.close()
 
     async def complete_upload(
         self,
@@ -174,30 +264,98 @@ class ObjectCache(Forward):
         *,
         origin: str = "s3",
     ) -> ObjectInfo:
-        backend = self._routes.find(bucket).backend
-        info = await backend.complete_upload(bucket, key, upload_id, parts, conditions)
-        self._tell(bucket, key, origin, info)
+        route = self._routes.find(bucket)
+        async with self._writer.write(route, (bucket, key), "complete", origin) as write:
+            info = await route.backend.complete_upload(bucket, key, upload_id, parts, conditions)
+            write.done(info)
         return info
 
-    # --- coherence, care -----------------------------------------------------------
+    # --- coherence -------------------------------------------------------------------
 
     def subscribe(self, listener: Callable[[Invalidation], None]) -> Callable[[], None]:
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        token = object()
+        self._listeners[token] = listener
+        return lambda: self._listeners.pop(token, None) and None
 
     def trust_seconds(self, bucket: str) -> float:
-        return self._routes.find(bucket).freshness_s
+        """0 while any write in the bucket is in progress or of unknown outcome: what is read meanwhile may be the state before it."""
+        if any(name[0] == bucket for name in self._coherence.suspects):
+            return 0.0
+        lease_s = self._coherence.trusted_until_s - self._world.boot_s()
+        return max(0.0, min(self._routes.find(bucket).freshness_s, lease_s))
+
+    # --- care ------------------------------------------------------------------------
 
     async def pin(self, bucket: str, key: str) -> None:
-        pass
+        self._routes.find(bucket)
+        await self._journal.append(Change(kind=Kind.PIN, bucket=bucket, key=key))
+        self._index.pins.add(bucket, key)
 
     async def unpin(self, bucket: str, key: str) -> None:
-        pass
+        await self._journal.append(Change(kind=Kind.UNPIN, bucket=bucket, key=key))
+        self._index.pins.discard(bucket, key)
+        self._index.pressed()
+
+    async def scrub(self, *, bytes_per_s: float = math.inf) -> ScrubReport:
+        """Verify every cached file, and drop the damaged ones."""
+        return await self._care.scrub(bytes_per_s=bytes_per_s)
+
+    async def settle(self) -> None:
+        """Ask the backend, now, about writes whose outcome could not be known."""
+        await self._care.settle()
 
     def statistics(self) -> dict[str, float]:
-        return {}
+        statistics: dict[str, float] = {}
+        for part in (self._index, self._fetcher, self._opener, self._writer, self._care):
+            statistics |= part.statistics()
+        if isinstance(self._coherence, LocalCoherence):
+            statistics |= self._coherence.statistics()
+        statistics["hits"] += self._nowait_hits
+        return statistics
 
-    def _tell(self, bucket: str, key: str, origin: str, info: ObjectInfo | None) -> None:
-        change = Invalidation(bucket, key, origin, info)
-        for listener in tuple(self._listeners):
+    # --- inside ------------------------------------------------------------------------
+
+    async def _open_version(self, name: Name, version: str) -> Reader:
+        reader = await self.open(*name)
+        if version and reader.info.version != version:
+            reader.close()
+            raise VersionChangedError(bucket=name[0], key=name[1])
+        return reader
+
+    async def _copy_across(
+        self,
+        source: Name,
+        target: Name,
+        source_version: str,
+        options: PutOptions | None,
+        conditions: Conditions,
+        origin: str,
+    ) -> ObjectInfo:
+        """Between backends the bytes come through here, with all that is said about them."""
+        reader = await self._open_version(source, source_version)
+        try:
+            info = reader.info
+            if options is None:
+                tags = await self.get_tags(*source) if info.tag_count else {}
+                options = PutOptions(
+                    headers=info.headers,
+                    metadata=info.metadata,
+                    tags=tags,
+                    checksums=tuple(info.checksums),
+                )
+            body = ReaderBody(self._world, reader, 0, info.size, options.checksums)
+            return await self.put(*target, body, options, conditions, origin=origin)
+        finally:
+            reader.close()
+
+    def _settle(self, entry: Entry) -> None:
+        """A partial entry is idle: save what is known about it."""
+        nursery = self._fetcher.nursery
+        if nursery is not None:
+            entry.tasks += 1
+            nursery.start_soon(self._fetcher.settle, entry)
+
+    def _tell(self, name: Name, origin: str, info: ObjectInfo | None) -> None:
+        change = Invalidation(name[0], name[1], origin, info)
+        for listener in tuple(self._listeners.values()):
             listener(change)

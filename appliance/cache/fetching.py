@@ -1,0 +1,281 @@
+"""Filling data files: fetches run in the cache's nursery, bytes become readable as they land, whole blocks stay.
+
+a reader asks       -> `want` plans spans (`plan.fetch`) and starts a task for each: at most FETCHES_MAX an entry, READS_MAX a node
+bytes arrive        -> written in pieces of 256 KiB to 1 MiB, then `Fetch.landed` moves and all waiters wake
+all readers leave   -> fetches that are not nearly done are cancelled; their whole blocks stay
+the source fails    -> whoever waits for that range gets the error; what landed stays
+the disk fails      -> the entry is `lost_disk`: its readers go on past the cache
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import trio
+
+from appliance.cache.entry import Entry, Fetch
+from appliance.cache.index import Index
+from appliance.cache.plan.blocks import BLOCK_BYTES
+from appliance.cache.plan.fetch import Span, blocks_of, plan_fetches
+from appliance.cache.sources import Source, chunks_of, read_from
+from appliance.cache.store import Store
+from appliance.model.errors import (
+    ApplianceError,
+    BackendError,
+    BackendUnavailableError,
+    NoSuchKeyError,
+    VersionChangedError,
+)
+from appliance.model.ranges import RangeSpec
+from appliance.plugin import ObjectStream
+from appliance.world import Lane, World
+
+logger = logging.getLogger(__name__)
+
+AsyncStep: TypeAlias = Callable[[], Awaitable[None]]
+
+FETCHES_MAX = 4
+READS_MAX = 48
+_FLUSH_BYTES = 256 * 1024
+_NEARLY_DONE_BYTES = BLOCK_BYTES
+
+
+class DiskLostError(Exception):
+    """The cache's own disk failed or is full. Stays inside the cache."""
+
+
+class Fetcher:
+    """Runs the fetches of all entries. `nursery` is set while the cache runs."""
+
+    def __init__(
+        self,
+        world: World,
+        store: Store,
+        index: Index,
+        sources: Sequence[Source],
+        *,
+        read_ahead_bytes: int,
+    ) -> None:
+        self.nursery: trio.Nursery | None = None
+        self.limiter = trio.CapacityLimiter(READS_MAX)
+        self.world = world
+        self.store = store
+        self.index = index
+        self.sources = sources
+        self.read_ahead_bytes = read_ahead_bytes
+        self.fetched_bytes = 0
+        self.fetches_started = 0
+        self.fetches_failed = 0
+        self.fetches_cancelled = 0
+        self.disk_failures = 0
+
+    # --- planning --------------------------------------------------------------------
+
+    def want(self, entry: Entry, offset: int, length: int, ahead: int) -> None:
+        """[offset, offset + length) is needed, and `ahead` bytes more will be: start what is missing. Blocks nothing."""
+        blocks = entry.blocks
+        if entry.complete or entry.lost_disk or blocks is None:
+            return
+        end = min(offset + length + ahead, entry.info.size)
+        for fetch in entry.fetches:
+            if fetch.start < end and fetch.end > offset:
+                fetch.wanted_end = max(fetch.wanted_end, min(end, fetch.end))
+        limit = FETCHES_MAX - len(entry.fetches)
+        if limit <= 0:
+            # The byte that is waited for is never held up by what other readers have coming.
+            if entry.fetch_at(offset) is not None or blocks.has(offset // BLOCK_BYTES):
+                return
+            limit = 1
+        flying = [fetch.span for fetch in entry.fetches]
+        for span in plan_fetches(blocks_of(offset, end - offset), blocks, flying, limit=limit):
+            self.start(entry, Fetch(span, entry.info.size))
+
+    def start(self, entry: Entry, fetch: Fetch) -> None:
+        entry.fetches.append(fetch)
+        entry.tasks += 1
+        if self.nursery is None:
+            raise RuntimeError("ObjectCache.run is not running")
+        self.nursery.start_soon(self._run, entry, fetch)
+
+    def cancel_unwanted(self, entry: Entry) -> None:
+        """The last reader left."""
+        for fetch in tuple(entry.fetches):
+            if fetch.end - fetch.landed > _NEARLY_DONE_BYTES or entry.doomed:
+                entry.fetches.remove(fetch)
+                fetch.scope.cancel()
+                self.fetches_cancelled += 1
+
+    # --- running ---------------------------------------------------------------------
+
+    async def _run(self, entry: Entry, fetch: Fetch) -> None:
+        async def read() -> None:
+            wanted = RangeSpec(fetch.start, fetch.end - 1)
+            async with (
+                self.limiter,
+                read_from(
+                    self.sources, entry.route, entry.name, wanted, version=entry.info.version
+                ) as stream,
+            ):
+                await self.land(entry, fetch, stream)
+
+        try:
+            with fetch.scope:
+                await self.guard(entry, fetch, read)
+        finally:
+            self.ended(entry, fetch)
+
+    async def guard(self, entry: Entry, fetch: Fetch, read: AsyncStep) -> None:
+        """Run `read`; what goes wrong is noted in `fetch.error` for those who wait, and in `entry`."""
+        self.fetches_started += 1
+        try:
+            await read()
+            return
+        except DiskLostError as error:
+            self.lost_disk(entry, error)
+        except (VersionChangedError, NoSuchKeyError) as error:
+            self.index.doom(entry, "changed behind the cache")
+            fetch.error = VersionChangedError(str(error), bucket=entry.name[0], key=entry.name[1])
+        except ApplianceError as error:
+            fetch.error = error
+        except Exception:
+            self.note_bug(entry)
+            fetch.error = BackendError(bucket=entry.name[0], key=entry.name[1])
+        self.fetches_failed += 1
+
+    def note_bug(self, entry: Entry) -> None:
+        """Something that no backend may raise was raised: log it with its traceback."""
+        logger.error("The backend %s broke its contract", entry.route.backend.name, exc_info=True)
+
+    def ended(self, entry: Entry, fetch: Fetch) -> None:
+        """A fetch is over, one way or another. Its task calls this as its last act."""
+        if fetch in entry.fetches:
+            entry.fetches.remove(fetch)
+        entry.tasks -= 1
+        entry.wakers.unpark_all()
+        entry.went_idle()
+
+    async def land(self, entry: Entry, fetch: Fetch, stream: ObjectStream) -> None:
+        """Write what comes, block by block; stops early where nobody wants the rest of a lazy fetch."""
+        async with chunks_of(stream) as chunks:
+            await self._land_chunks(entry, fetch, chunks, whole=fetch.end == stream.range.end)
+        if fetch.landed < fetch.end:
+            bucket, key = entry.name
+            raise BackendUnavailableError(
+                f"The backend {entry.route.backend.name} sent {fetch.landed - fetch.start} bytes "
+                f"of {fetch.end - fetch.start}.",
+                bucket=bucket,
+                key=key,
+            )
+
+    async def _land_chunks(
+        self, entry: Entry, fetch: Fetch, chunks: AsyncIterator[bytes], *, whole: bool
+    ) -> None:
+        crc = 0
+        pending = bytearray()
+        async for chunk in chunks:
+            self.fetched_bytes += len(chunk)
+            position = fetch.landed + len(pending)
+            piece = memoryview(chunk)[: max(0, fetch.end - position)]
+            if not pending and len(piece) >= _FLUSH_BYTES:
+                crc = await self._write(entry, fetch, piece, crc)
+            else:
+                pending += piece
+                if len(pending) < _FLUSH_BYTES and position + len(piece) < fetch.end:
+                    continue
+                data, pending = pending, bytearray()
+                crc = await self._write(entry, fetch, data, crc)
+            # A stream that ends here is read to its end: it may verify what it sent, and its connection can be used again.
+            if (fetch.landed == fetch.end and not whole) or self._cut(entry, fetch):
+                return
+
+    async def _write(
+        self, entry: Entry, fetch: Fetch, data: memoryview | bytearray, crc: int
+    ) -> int:
+        """Write `data` at `fetch.landed`, whose block has `crc` so far; returns the CRC of the block begun last."""
+        blocks = entry.blocks
+        if not data:
+            return crc
+        if blocks is None or entry.lost_disk:
+            raise DiskLostError
+        try:
+            ended, crc = await self.world.run_blocking(
+                Lane.DISK, self.store.write, entry.fd, fetch.landed, data, crc
+            )
+        except OSError as error:
+            raise DiskLostError(str(error)) from error
+        fetch.landed += len(data)
+        before = blocks.present_bytes
+        for index, block_crc in ended:
+            blocks.add(index, block_crc)
+        if fetch.landed == entry.info.size and fetch.landed % BLOCK_BYTES:
+            blocks.add(blocks.count - 1, crc)
+        if blocks.complete and not entry.complete:
+            await self._complete(entry)
+        self.index.grew(entry, blocks.present_bytes - before)
+        entry.wakers.unpark_all()
+        return crc
+
+    async def _complete(self, entry: Entry) -> None:
+        """All blocks are here: say so on disk, then in the journal."""
+        entry.complete = True
+        blocks = entry.blocks
+        if blocks is None or entry.doomed:
+            return
+        try:
+            await self.world.run_blocking(Lane.DISK, self.store.save_blocks, entry.file, blocks)
+        except OSError as error:
+            raise DiskLostError(str(error)) from error
+        self.index.record_fill(entry)
+
+    def _cut(self, entry: Entry, fetch: Fetch) -> bool:
+        """End a lazy fetch at the last whole block if that is all that was wanted."""
+        whole = fetch.landed - fetch.landed % BLOCK_BYTES
+        if (
+            not fetch.lazy
+            or whole <= fetch.start
+            or fetch.landed < fetch.wanted_end
+            or fetch.landed == fetch.end
+        ):
+            return False
+        fetch.end = fetch.landed = whole
+        fetch.span = Span(fetch.span.first, whole // BLOCK_BYTES)
+        return True
+
+    def lost_disk(self, entry: Entry, error: Exception) -> None:
+        """The disk would not take the entry's bytes."""
+        self.disk_failures += 1
+        logger.warning(
+            "Cannot write to the cache directory (%s); reading %s/%s past the cache",
+            error,
+            *entry.name,
+        )
+        entry.lost_disk = not entry.complete
+        self.index.doom(entry, "disk")
+        self.index.pressed()
+
+    async def settle(self, entry: Entry) -> None:
+        """Nobody reads a partial entry any more: save its block map, so that a restart finds what is here."""
+        blocks = entry.blocks
+        try:
+            if blocks is None or not blocks.filled or entry.complete or entry.doomed:
+                return
+            entry.saved_blocks = blocks.filled
+            await self.world.run_blocking(Lane.DISK, self.store.save_blocks, entry.file, blocks)
+            self.index.record_fill(entry)
+        except OSError as error:
+            self.lost_disk(entry, error)
+        finally:
+            entry.tasks -= 1
+            entry.went_idle()
+
+    def statistics(self) -> dict[str, float]:
+        return {
+            "fetches_in_flight": self.limiter.borrowed_tokens,
+            "fetches_started": self.fetches_started,
+            "fetches_failed": self.fetches_failed,
+            "fetches_cancelled": self.fetches_cancelled,
+            "fetched_bytes": self.fetched_bytes,
+            "disk_failures": self.disk_failures,
+        }
