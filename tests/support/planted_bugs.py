@@ -393,9 +393,9 @@ class DeletesFullBuckets(MemoryBackend):
 @caught_by("buckets.are_created_once_by_many")
 class CreatesTwice(MemoryBackend):
     async def create_bucket(self, bucket):
-        if bucket not in self._store.buckets:
+        if bucket not in self.store.buckets:
             await trio.lowlevel.checkpoint()
-            self._store.buckets[bucket] = StoredBucket(info=BucketInfo(name=bucket))
+            self.store.buckets[bucket] = StoredBucket(info=BucketInfo(name=bucket))
             return
         await super().create_bucket(bucket)
 
@@ -481,9 +481,9 @@ class ComparesThenSwaps(MemoryBackend):
     async def compare_and_swap(self, name, expected, new):
         await super().compare_and_swap(name, expected, expected or b"")
         if expected is None:
-            del self._store.registers[name]
+            del self.store.registers[name]
         await trio.lowlevel.checkpoint()
-        self._store.registers[name] = new
+        self.store.registers[name] = new
 
 
 @caught_by("life.opens_local_files_if_it_says_so")

@@ -101,13 +101,13 @@ class MemoryBackend(Backend):
     ) -> None:
         self.name = config.name
         self._host = config.host
-        self._store = store or Store()
+        self.store = store or Store()
         self._max_bytes = max_bytes
         # Version tokens must not come back after a restart, when a cache on disk may remember old ones.
         self._run = config.host.token_bytes(8).hex()
 
     def statistics(self) -> dict[str, float]:
-        buckets = self._store.buckets.values()
+        buckets = self.store.buckets.values()
         return {
             "objects": sum(len(bucket.objects) for bucket in buckets),
             "uploads": sum(len(bucket.uploads) for bucket in buckets),
@@ -118,7 +118,7 @@ class MemoryBackend(Backend):
 
     async def list_buckets(self) -> Sequence[BucketInfo]:
         await trio.lowlevel.checkpoint()
-        return [bucket.info for _, bucket in sorted(self._store.buckets.items())]
+        return [bucket.info for _, bucket in sorted(self.store.buckets.items())]
 
     async def head_bucket(self, bucket: str) -> BucketInfo:
         await trio.lowlevel.checkpoint()
@@ -127,16 +127,16 @@ class MemoryBackend(Backend):
     async def create_bucket(self, bucket: str) -> None:
         await trio.lowlevel.checkpoint()
         check_new_bucket_name(bucket)
-        if bucket in self._store.buckets:
+        if bucket in self.store.buckets:
             raise BucketExistsError(bucket=bucket)
         info = BucketInfo(name=bucket, created_ns=self._host.now_ns())
-        self._store.buckets[bucket] = StoredBucket(info=info)
+        self.store.buckets[bucket] = StoredBucket(info=info)
 
     async def delete_bucket(self, bucket: str) -> None:
         await trio.lowlevel.checkpoint()
         if self._bucket(bucket).objects:
             raise BucketNotEmptyError(bucket=bucket)
-        del self._store.buckets[bucket]
+        del self.store.buckets[bucket]
 
     # --- reading ---------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class MemoryBackend(Backend):
         yield MemoryStream(stored, range.resolve(size) if range else ByteRange(0, size))
 
     def validate_nowait(self, bucket: str, key: str, version: str) -> bool | None:
-        stored_bucket = self._store.buckets.get(bucket)
+        stored_bucket = self.store.buckets.get(bucket)
         stored = stored_bucket.objects.get(key) if stored_bucket else None
         return stored is not None and stored.info.version == version
 
@@ -216,6 +216,7 @@ class MemoryBackend(Backend):
                 tags=source.tags,
                 checksums=tuple(source.info.checksums),
             )
+        self._check_room(len(source.data))
         digests = BytesBody(source.data, options.checksums).digests()
         info = _simple(key, len(source.data), digests, options)
         return self._publish(bucket, info, source.data, options.tags, conditions)
@@ -285,6 +286,7 @@ class MemoryBackend(Backend):
                     key=source_key,
                 )
             data = data[range.offset : range.end]
+        self._check_room(len(data))
         digests = BytesBody(data, upload.options.checksums).digests()
         return self._store_part(bucket, key, upload_id, number, data, digests)
 
@@ -346,22 +348,22 @@ class MemoryBackend(Backend):
 
     async def read_register(self, name: str) -> bytes | None:
         await trio.lowlevel.checkpoint()
-        return self._store.registers.get(name)
+        return self.store.registers.get(name)
 
     async def compare_and_swap(self, name: str, expected: bytes | None, new: bytes) -> None:
         await trio.lowlevel.checkpoint()
         if len(new) > REGISTER_BYTES_MAX:
             raise InvalidArgumentError(f"Register {name} takes at most {REGISTER_BYTES_MAX} bytes.")
-        actual = self._store.registers.get(name)
+        actual = self.store.registers.get(name)
         if actual != expected:
             raise RegisterConflictError(actual=actual)
-        self._store.registers[name] = new
+        self.store.registers[name] = new
 
     # --- looking up, and publishing: no await below this line, so all of it is atomic --------------------------------
 
     def _bucket(self, bucket: str) -> StoredBucket:
         try:
-            return self._store.buckets[bucket]
+            return self.store.buckets[bucket]
         except KeyError:
             raise NoSuchBucketError(bucket=bucket) from None
 
@@ -414,23 +416,27 @@ class MemoryBackend(Backend):
         return info
 
     def _next_version(self) -> str:
-        self._store.changes += 1
-        return f"{self._run}-{self._store.changes}"
+        self.store.changes += 1
+        return f"{self._run}-{self.store.changes}"
 
     def _next_upload_id(self) -> str:
         """Unguessable, and in order of initiation, so that ids can be compared with a marker."""
-        self._store.changes += 1
-        return f"{self._store.changes:016x}{self._host.token_bytes(16).hex()}"
+        self.store.changes += 1
+        return f"{self.store.changes:016x}{self._host.token_bytes(16).hex()}"
+
+    def _check_room(self, more_bytes: int) -> None:
+        if self._max_bytes is None:
+            return
+        if self.statistics()["used_bytes"] + more_bytes > self._max_bytes:
+            raise StorageFullError(f"The backend {self.name} keeps {self._max_bytes} bytes.")
 
     async def _take(self, body: Body, algorithms: Iterable[str]) -> tuple[bytes, Digests]:
         """All of a body. A chunk is valid only until the next one is asked for, so each is copied."""
         body = ChecksummedBody(body, algorithms)
         taken = bytearray()
-        used_bytes = self.statistics()["used_bytes"]
         async for chunk in body:
             taken += chunk
-            if self._max_bytes is not None and used_bytes + len(taken) > self._max_bytes:
-                raise StorageFullError(f"The backend {self.name} keeps {self._max_bytes} bytes.")
+            self._check_room(len(taken))
         await trio.lowlevel.checkpoint()
         return bytes(taken), body.digests()
 
