@@ -55,7 +55,7 @@ class RunningEndpoint:
 
     def client(self, **config: Any) -> Any:
         """A boto3 client. Its calls block: use `call`."""
-        return boto3.client(
+        return _session().client(
             "s3",
             endpoint_url=self.url,
             region_name=REGION,
@@ -127,6 +127,12 @@ class _Signer(S3SigV4Auth):
 
     def payload(self, request: AWSRequest) -> str:
         return self._payload
+
+
+@functools.cache
+def _session() -> boto3.Session:
+    """One for all: it remembers the API's description, which takes 0.1 s to load."""
+    return boto3.Session()
 
 
 def _credentials() -> Credentials:

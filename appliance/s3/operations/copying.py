@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from appliance.model.errors import (
     EntityTooLargeError,
-    InvalidArgumentError,
     NotModifiedError,
     PreconditionFailedError,
 )
 from appliance.model.names import check_key
 from appliance.model.objects import PUT_SIZE_MAX, ObjectInfo, PutOptions
-from appliance.model.ranges import ByteRange
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, xml
 from appliance.s3.operations.multipart import upload_target
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidCopyError, NoSuchVersionError
 from appliance.s3.wire.headers import CopySource
+from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.xml import render
 
 # Not metadata: what a request says about these counts whatever the directive.
@@ -49,6 +48,8 @@ async def copy_object(call: Call) -> Response:
 async def upload_part_copy(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html."""
     upload_id, number = upload_target(call)
+    refuse_unsupported(call.headers)
+    spec = fields.copy_source_range(call.headers)
     source, info = await _source(call)
     part = await call.cache.copy_part(
         source.bucket,
@@ -57,7 +58,7 @@ async def upload_part_copy(call: Call) -> Response:
         call.key,
         upload_id,
         number,
-        range=_range(call, info),
+        range=fields.copy_range(spec, info.size) if spec else None,
         source_version=info.version,
     )
     return xml(render.copy_part_result(part))
@@ -78,15 +79,14 @@ async def _source(call: Call) -> tuple[CopySource, ObjectInfo]:
 
 async def _options(call: Call, source: CopySource, info: ObjectInfo) -> PutOptions | None:
     """What the copy is to carry; None: everything as in the source."""
-    metadata = _directive(call, "x-amz-metadata-directive")
-    tagging = _directive(call, "x-amz-tagging-directive")
-    given = fields.put_options(call.headers)
+    directives = fields.copy_directives(call.headers)
+    given = directives.options
     placement = {name: given.headers[name] for name in _PLACEMENT if name in given.headers}
-    if metadata == tagging == "COPY" and not given.checksums and not placement:
+    replace = directives.replace_metadata
+    if not (replace or directives.replace_tags or given.checksums or placement):
         return None
-    replace = metadata == "REPLACE"
     tags = given.tags
-    if tagging == "COPY":
+    if not directives.replace_tags:
         tags = await call.cache.get_tags(source.bucket, source.key) if info.tag_count else {}
     return PutOptions(
         headers=given.headers if replace else {**info.headers, **placement},
@@ -94,21 +94,3 @@ async def _options(call: Call, source: CopySource, info: ObjectInfo) -> PutOptio
         tags=tags,
         checksums=given.checksums or tuple(info.checksums),
     )
-
-
-def _directive(call: Call, name: str) -> str:
-    value = call.headers.get(name, "COPY").upper()
-    if value not in {"COPY", "REPLACE"}:
-        raise InvalidArgumentError(f"Unknown {name.removeprefix('x-amz-')}: {value!r}.")
-    return value
-
-
-def _range(call: Call, info: ObjectInfo) -> ByteRange | None:
-    spec = fields.copy_source_range(call.headers)
-    if spec is None:
-        return None
-    if spec.first is None or spec.last is None or spec.last >= info.size:
-        raise InvalidArgumentError(
-            f"Range specified is not valid for source object of size: {info.size}"
-        )
-    return spec.resolve(info.size)

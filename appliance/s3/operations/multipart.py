@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from appliance.model.objects import CompletedPart, ObjectInfo, PartInfo
+from appliance.model.errors import InvalidPartError
+from appliance.model.objects import CompletedPart, PartInfo, UploadInfo
 from appliance.plugin import Body
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, etag_header, xml
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
-from appliance.s3.wire.errors import InvalidArgumentValueError
+from appliance.s3.wire.digest import check_object_checksum, declared_checksum
+from appliance.s3.wire.errors import InvalidArgumentValueError, InvalidRequestError
 from appliance.s3.wire.listing import (
     opened_upload_id,
     part_number,
@@ -16,12 +18,13 @@ from appliance.s3.wire.listing import (
     sealed_upload_id,
     uploads_query,
 )
+from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.response import Headers
 from appliance.s3.wire.xml import parse, render
 
 
 async def create_multipart_upload(call: Call) -> Response:
-    options = fields.put_options(call.headers)
+    options = fields.upload_options(call.headers)
     upload = await call.cache.create_upload(call.bucket, call.key, options)
     sealed = sealed_upload_id(upload.upload_id, call.bucket, call.key, call.secret)
     headers: Headers = []
@@ -32,6 +35,7 @@ async def create_multipart_upload(call: Call) -> Response:
 
 
 async def upload_part(call: Call) -> Response:
+    refuse_unsupported(call.headers)
     upload_id, number = upload_target(call)
 
     async def store(body: Body) -> PartInfo:
@@ -70,8 +74,13 @@ async def list_multipart_uploads(call: Call) -> Response:
 
 async def complete_multipart_upload(call: Call) -> Response:
     upload_id = _upload_id(call)
-    parts = parse.parse_complete_multipart_upload(await read_document(call))
-    info = await _complete(call, upload_id, parts)
+    parts = parse.parse_complete_multipart_upload(
+        await read_document(call, checksum_is_of_body=False)
+    )
+    await _check_declarations(call, upload_id, parts)
+    info = await call.cache.complete_upload(
+        call.bucket, call.key, upload_id, parts, fields.conditions(call.headers)
+    )
     return xml(render.complete_multipart_upload(call.bucket, info, _location(call)))
 
 
@@ -80,10 +89,32 @@ async def abort_multipart_upload(call: Call) -> Response:
     return empty(204)
 
 
-async def _complete(call: Call, upload_id: str, parts: tuple[CompletedPart, ...]) -> ObjectInfo:
-    return await call.cache.complete_upload(
-        call.bucket, call.key, upload_id, parts, fields.conditions(call.headers)
-    )
+async def _check_declarations(call: Call, upload_id: str, parts: tuple[CompletedPart, ...]) -> None:
+    """What the client says about the whole object - its size, its checksum - must follow from the parts it names."""
+    headers = call.headers
+    size = headers.get("x-amz-mp-object-size")
+    if size is None and not declared_checksum(headers)[1]:
+        return
+    upload, known = await _known_parts(call, upload_id)
+    chosen = [known[part.number] for part in parts if part.number in known]
+    if len(chosen) < len(parts):
+        raise InvalidPartError
+    if size is not None and size != str(sum(part.size for part in chosen)):
+        raise InvalidRequestError(
+            "The provided 'x-amz-mp-object-size' header value does not match what was computed."
+        )
+    check_object_checksum(headers, upload.checksum_type, chosen)
+
+
+async def _known_parts(call: Call, upload_id: str) -> tuple[UploadInfo, dict[int, PartInfo]]:
+    known: dict[int, PartInfo] = {}
+    after = 0
+    while True:
+        page = await call.cache.list_parts(call.bucket, call.key, upload_id, after=after)
+        known.update((part.number, part) for part in page.parts)
+        after = page.next_marker
+        if not after:
+            return page.upload, known
 
 
 def upload_target(call: Call) -> tuple[str, int]:

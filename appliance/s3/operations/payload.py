@@ -56,21 +56,29 @@ async def with_payload(
     return outcome[0]
 
 
-async def read_document(call: Call) -> bytes:
+async def read_document(call: Call, *, checksum_is_of_body: bool = True) -> bytes:
     """The whole body of a request that carries a document. Raises BodyTooLargeError, and errors of verification."""
-    payload = _payload(call, (), required=False)
+    payload = _payload(call, (), required=False, checksum_is_of_body=checksum_is_of_body)
     limit = call.context.settings.document_bytes_max
     if payload.size is None or payload.size > limit:
         raise BodyTooLargeError
     return await payload.read_inline()
 
 
-def _payload(call: Call, kept: tuple[str, ...], *, required: bool = True) -> RequestBody:
+def _payload(
+    call: Call,
+    kept: tuple[str, ...],
+    *,
+    required: bool = True,
+    checksum_is_of_body: bool = True,
+) -> RequestBody:
     headers = call.headers
     if required and "content-length" not in headers and "transfer-encoding" not in headers:
         raise MissingContentLengthError
     decoder = decoder_for(call.authentication, headers)
-    declared = declared_digests(headers, call.authentication.payload)
+    declared = declared_digests(
+        headers, call.authentication.payload, checksum_is_of_body=checksum_is_of_body
+    )
     settings = call.context.settings
     size = call.body.length if decoder is None else decoded_length(headers)
     if size is not None and size > settings.put_bytes_max:
@@ -80,7 +88,7 @@ def _payload(call: Call, kept: tuple[str, ...], *, required: bool = True) -> Req
         call.body,
         decoder,
         declared,
-        tuple(dict.fromkeys((*declared.hashers(kept),))),
+        declared.hashers(kept),
         size=size,
         size_max=settings.put_bytes_max,
         inline_bytes=settings.inline_body_bytes,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from appliance.cache.api import Reader
-from appliance.model.errors import InvalidRangeError
 from appliance.model.names import check_bucket_name, check_key
 from appliance.model.objects import ObjectInfo
 from appliance.model.ranges import ByteRange
@@ -20,6 +19,7 @@ from appliance.s3.http.files import read_nowait
 from appliance.s3.http.response import Response, Sink, render_fields
 from appliance.s3.operations.call import Call
 from appliance.s3.wire import headers as fields
+from appliance.s3.wire.errors import InvalidRequestError
 from appliance.s3.wire.listing import part_number
 from appliance.s3.wire.response import Headers
 
@@ -93,7 +93,7 @@ async def _respond(call: Call, reader: Reader) -> Response:
 
 
 def _describe(call: Call, info: ObjectInfo) -> tuple[int, bytes, ByteRange]:
-    """Status, header lines and bytes wanted. Raises NotModifiedError, PreconditionFailedError, InvalidRangeError."""
+    """Status, header lines and bytes wanted. Raises NotModifiedError, PreconditionFailedError, InvalidRangeError, ..."""
     headers, query = call.headers, call.query
     if any(name in headers for name in _CONDITIONS):
         fields.conditions(headers).check_read(info)
@@ -101,11 +101,17 @@ def _describe(call: Call, info: ObjectInfo) -> tuple[int, bytes, ByteRange]:
     overrides = fields.response_overrides(query) if query else {}
     number = part_number(query) if query else None
     spec = fields.range_spec(headers) if "range" in headers else None
+    if spec is not None and not fields.if_range_holds(headers, info):
+        spec = None
     if spec is None and number is None and not overrides:
         return 200, _rendered_lines(info, checksums=checksums), ByteRange(0, info.size)
     wanted = None
     if number is not None:
-        wanted = part_range(info, number)
+        if spec is not None:
+            raise InvalidRequestError(
+                "Cannot specify both Range header and partNumber query parameter"
+            )
+        wanted = fields.part_range(info, number)
     elif spec is not None:
         wanted = spec.resolve(info.size)
     lines = _lines(
@@ -120,14 +126,6 @@ def _describe(call: Call, info: ObjectInfo) -> tuple[int, bytes, ByteRange]:
     if wanted is None:
         return 200, lines, ByteRange(0, info.size)
     return 206, lines, wanted
-
-
-def part_range(info: ObjectInfo, number: int) -> ByteRange:
-    """Where part `number` lies; an object that was not uploaded in parts is its own part 1. Raises InvalidRangeError."""
-    sizes = info.part_sizes or (info.size,)
-    if number > len(sizes):
-        raise InvalidRangeError(key=info.key, size=info.size)
-    return ByteRange(sum(sizes[: number - 1]), sizes[number - 1])
 
 
 def _rendered_lines(info: ObjectInfo, *, checksums: bool) -> bytes:

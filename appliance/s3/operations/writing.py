@@ -7,11 +7,10 @@ from appliance.model.names import check_key
 from appliance.model.objects import NO_CONDITIONS, Conditions, DeleteOutcome, ObjectInfo
 from appliance.plugin import Body
 from appliance.s3.http.response import Response
-from appliance.s3.operations.call import Call, empty, etag_header, xml
+from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidRequestError, NoSuchVersionError
-from appliance.s3.wire.response import Headers
 from appliance.s3.wire.xml import parse, render
 from appliance.s3.wire.xml.parse import DeleteItem
 
@@ -26,7 +25,7 @@ async def put_object(call: Call) -> Response:
         return await call.cache.put(call.bucket, call.key, body, options, conditions)
 
     info = await with_payload(call, options.checksums, store)
-    return empty(200, [etag_header(info.etag), *checksum_headers(info)])
+    return empty(200, fields.written_headers(info))
 
 
 async def delete_object(call: Call) -> Response:
@@ -60,13 +59,6 @@ async def delete_objects(call: Call) -> Response:
             outcomes[index] = outcome
     ordered = [outcomes[index] for index in sorted(outcomes)]
     return xml(render.delete_result(ordered, quiet=request.quiet))
-
-
-def checksum_headers(info: ObjectInfo) -> Headers:
-    headers: Headers = [(f"x-amz-checksum-{name}", value) for name, value in info.checksums.items()]
-    if headers:
-        headers.append(("x-amz-checksum-type", info.checksum_type))
-    return headers
 
 
 def _has_digest(call: Call) -> bool:

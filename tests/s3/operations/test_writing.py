@@ -20,7 +20,9 @@ def md5(data: bytes) -> str:
 
 
 async def content(node: RunningEndpoint, key: str) -> bytes:
-    return await node.call(lambda: node.s3.get_object(Bucket="bucket", Key=key)["Body"].read())
+    answer = await node.call(node.s3.get_object, Bucket="bucket", Key=key)
+    data: bytes = await node.call(answer["Body"].read)
+    return data
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 64 * 1024, 64 * 1024 + 1, MIB, 5 * MIB + 17])
