@@ -81,8 +81,9 @@ class Operation(enum.Enum):
     PutBucketInventoryConfiguration = ("PUT", BUCKET, "inventory")
     PutBucketLifecycleConfiguration = ("PUT", BUCKET, "lifecycle")
     PutBucketLogging = ("PUT", BUCKET, "logging")
-    UpdateBucketMetadataInventoryTable = ("PUT", BUCKET, "metadataInventoryTable")
-    UpdateBucketMetadataJournalTable = ("PUT", BUCKET, "metadataJournalTable")
+    UpdateBucketMetadataAnnotationTableConfiguration = ("PUT", BUCKET, "metadataAnnotationTable")
+    UpdateBucketMetadataInventoryTableConfiguration = ("PUT", BUCKET, "metadataInventoryTable")
+    UpdateBucketMetadataJournalTableConfiguration = ("PUT", BUCKET, "metadataJournalTable")
     PutBucketMetricsConfiguration = ("PUT", BUCKET, "metrics")
     PutBucketNotificationConfiguration = ("PUT", BUCKET, "notification")
     PutObjectLockConfiguration = ("PUT", BUCKET, "object-lock")
@@ -118,6 +119,8 @@ class Operation(enum.Enum):
     # --- objects
     GetObject = ("GET", OBJECT, "")
     GetObjectAcl = ("GET", OBJECT, "acl")
+    GetObjectAnnotation = ("GET", OBJECT, "annotation")
+    ListObjectAnnotations = ("GET", OBJECT, "annotation", "no annotationName")
     GetObjectAttributes = ("GET", OBJECT, "attributes")
     GetObjectLegalHold = ("GET", OBJECT, "legal-hold")
     GetObjectRetention = ("GET", OBJECT, "retention")
@@ -128,6 +131,7 @@ class Operation(enum.Enum):
     PutObject = ("PUT", OBJECT, "")
     CopyObject = ("PUT", OBJECT, "", "x-amz-copy-source")
     PutObjectAcl = ("PUT", OBJECT, "acl")
+    PutObjectAnnotation = ("PUT", OBJECT, "annotation")
     UpdateObjectEncryption = ("PUT", OBJECT, "encryption")
     PutObjectLegalHold = ("PUT", OBJECT, "legal-hold")
     RenameObject = ("PUT", OBJECT, "renameObject")
@@ -140,6 +144,7 @@ class Operation(enum.Enum):
     CompleteMultipartUpload = ("POST", OBJECT, "uploadId")
     CreateMultipartUpload = ("POST", OBJECT, "uploads")
     DeleteObject = ("DELETE", OBJECT, "")
+    DeleteObjectAnnotation = ("DELETE", OBJECT, "annotation")
     DeleteObjectTagging = ("DELETE", OBJECT, "tagging")
     AbortMultipartUpload = ("DELETE", OBJECT, "uploadId")
     PreflightObject = ("OPTIONS", OBJECT, "")
@@ -165,16 +170,15 @@ _COPIES = {
     Operation.PutObject: Operation.CopyObject,
     Operation.UploadPart: Operation.UploadPartCopy,
 }
-# These get the one configuration that `id` names, or list all of them where there is no `id`.
+# These get the one that a parameter names, or list all of them where it is missing: operation -> (parameter, its list).
 _LISTS = {
-    Operation.GetBucketAnalyticsConfiguration: Operation.ListBucketAnalyticsConfigurations,
-    Operation.GetBucketIntelligentTieringConfiguration: (
-        Operation.ListBucketIntelligentTieringConfigurations
-    ),
-    Operation.GetBucketInventoryConfiguration: Operation.ListBucketInventoryConfigurations,
-    Operation.GetBucketMetricsConfiguration: Operation.ListBucketMetricsConfigurations,
+    _TABLE[(_operation.method, _operation.level)][_operation.subresource]: (
+        _operation.detail.removeprefix("no "),
+        _operation,
+    )
+    for _operation in Operation
+    if _operation.detail.startswith("no ")
 }
-
 
 # level -> every sub-resource any method has there.
 _SUBRESOURCES = {
@@ -195,8 +199,10 @@ def find_operation(
         raise MethodNotAllowedError(method=method, resource_type=level.value)
     if method == "PUT" and COPY_SOURCE in headers:
         return _COPIES.get(operation, operation)
-    if operation in _LISTS and "id" not in query:
-        return _LISTS[operation]
+    if query and operation in _LISTS:
+        parameter, listing = _LISTS[operation]
+        if parameter not in query:
+            return listing
     return operation
 
 

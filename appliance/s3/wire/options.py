@@ -76,7 +76,7 @@ def put_options(headers: Mapping[str, str], default_checksum: str = "") -> PutOp
     Raises MetadataTooLargeError, InvalidTagError, InvalidStorageClassError, InvalidRequestError, UnsupportedError, ...
     """
     refuse_unsupported(headers)
-    algorithm = declared_checksum(headers)[0] or default_checksum
+    algorithm = declared_checksum(headers)[0] or _checksum_algorithm(headers) or default_checksum
     return PutOptions(
         headers=system_headers(headers),
         metadata=user_metadata(headers),
