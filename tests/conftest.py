@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.ceph import Ceph, ceph_cluster
 from tests.support.no_skips import pytest_runtest_makereport  # noqa: F401  # a hook
 from tests.support.upstreams import S3Upstream, moto_server, rclone_server
+
+# The same examples every time, and no time limits: a slow machine is no failure.
+settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
