@@ -63,8 +63,18 @@ def check_key(key: str) -> None:
     """Raise KeyTooLongError or InvalidKeyError unless S3 allows `key` (1 to 1,024 bytes, no NUL)."""
     if not key:
         raise InvalidKeyError("The key is empty.")
+    if not key.isascii():
+        _check_encodable(key)
     # A cheap bound first: a character has at most 4 bytes.
     if len(key) > KEY_BYTES_MAX // 4 and len(key_bytes(key)) > KEY_BYTES_MAX:
         raise KeyTooLongError(key=key[:64] + "…")
     if "\0" in key:
         raise InvalidKeyError("A key with a NUL byte cannot be stored.", key=key)
+
+
+def _check_encodable(key: str) -> None:
+    """Half a surrogate pair stands for no bytes; it cannot come from any, but a caller could make one."""
+    try:
+        key_bytes(key)
+    except UnicodeEncodeError:
+        raise InvalidKeyError("A key with half a surrogate pair cannot be stored.") from None

@@ -12,7 +12,10 @@ import msgspec
 
 from appliance.model.errors import InvalidRangeError
 
-_HEADER = re.compile(r"bytes=(\d*)-(\d*)\Z")
+# Range units are case-insensitive (RFC 9110 section 14.1); digits are ASCII.
+_HEADER = re.compile(r"bytes=([0-9]*)-([0-9]*)\Z", re.IGNORECASE)
+# Beyond any object; longer numbers are no larger to us, and Python refuses to parse thousands of digits.
+_BEYOND = 10**19
 
 
 class ByteRange(msgspec.Struct, frozen=True):
@@ -48,16 +51,19 @@ class RangeSpec(msgspec.Struct, frozen=True):
 
 def parse_range_header(value: str) -> RangeSpec | None:
     """Parse a `Range` header; None where it is to be ignored (RFC 9110 section 14.2)."""
-    match = _HEADER.match(value.strip())
+    match = _HEADER.match(value.strip(" \t"))
     if match is None:
         return None
-    first, last = match.groups()
-    if not first and not last:
+    first, last = (_number(text) for text in match.groups())
+    if first is None and last is None:
         return None
-    if len(first) > 19 or len(last) > 19:
+    if first is not None and last is not None and last < first:
         return None
-    if not first:
-        return RangeSpec(None, int(last))
-    if last and int(last) < int(first):
+    return RangeSpec(first, last)
+
+
+def _number(digits: str) -> int | None:
+    if not digits:
         return None
-    return RangeSpec(int(first), int(last) if last else None)
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= 19 else _BEYOND
