@@ -34,15 +34,40 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection. Raises JournalError where there is no journal, or one that this version does not know."""
     if not path.is_file():
         raise JournalError(f"There is no journal at {path}: name the appliance's data directory.")
-    uri = f"file:{quote(str(path))}?mode=ro"
-    with translated(path):
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        with contextlib.closing(connection):
-            if check(connection, path) == 0:
-                raise JournalError(f"The journal {path} is empty: no appliance has used it yet.")
-            yield connection
+    with translated(path), contextlib.closing(_connect(path)) as connection:
+        if check(connection, path) == 0:
+            raise JournalError(f"The journal {path} is empty: no appliance has used it yet.")
+        yield connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Reading a write-ahead log takes a shared-memory file beside it. Where that cannot be made (read-only directory) and there is no log,
+    nobody writes, and the file can be read as it stands.
+    """
+    try:
+        return _readable(path, "mode=ro")
+    except sqlite3.Error as error:
+        log = path.with_name(path.name + "-wal")
+        if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN or log.exists():
+            raise
+    return _readable(path, "mode=ro&immutable=1")
+
+
+def _readable(path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?{options}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        # Connecting opens nothing yet.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def verify_file(path: Path, *, thorough: bool = True) -> list[str]:

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from appliance.journal import Journal
-from appliance.model.errors import StorageFullError
+from appliance.journal.inspect import summary
+from appliance.model.errors import JournalError, StorageFullError
 from appliance.world import RealWorld
 from tests.support.journal import fill, intent, pin
 
@@ -89,3 +90,12 @@ def test_a_start_on_a_full_disk_after_a_clean_stop_is_refused_with_what_to_do(sm
         Journal.open(path, RealWorld())
     (small_disk / "ballast").unlink()
     Journal.open(path, RealWorld()).close()
+
+
+def test_a_read_only_filesystem_is_refused_with_what_to_do(small_disk):
+    path = small_disk / "appliance.db"
+    Journal.open(path, RealWorld()).close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(JournalError, match="Read-only file system"):
+        Journal.open(path, RealWorld())
+    assert summary(path)["clean_stop"] == 1  # can still be looked at
