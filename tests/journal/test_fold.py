@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.journal.details import draft
@@ -140,7 +140,8 @@ class SmallStore:
         }
 
 
-@settings(max_examples=60, deadline=None)
+# Real files: how long it takes says nothing.
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     calls=st.lists(st.lists(CHANGES, min_size=1, max_size=6), max_size=12),
     keep=st.sampled_from([1, 5, 1000]),

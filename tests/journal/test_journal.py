@@ -9,7 +9,7 @@ import sys
 import msgspec
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.journal import Journal
@@ -280,6 +280,7 @@ async def test_more_changes_than_a_call_may_have_are_refused(opened):
             await journal.append(*[pin()] * 65_537)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=KEY_BYTES_MAX))
 def test_every_key_round_trips(raw):
     assert draft(pin(key_text(raw))).key == raw
