@@ -24,6 +24,7 @@ SETTLE_CHECK_S = 30.0
 # A scrub begins so long after the one before.
 SCRUB_PAUSE_S = 24 * 3600.0
 _TRASH_BATCH = 64
+_LAST_FILES_MAX = 1000
 _EVICT_BATCH = 256
 
 
@@ -102,9 +103,20 @@ class Care:
                 await self._journal.flush()
             except (ApplianceError, OSError) as error:
                 logger.warning("Cannot clean up the cache directory: %s", error)
-                continue
+            except trio.Cancelled:
+                for file in files:
+                    self._index.trash_in.send_nowait(file)  # for `remove_last_files`
+                raise
             for file in files:
                 self._index.gone(file)
+
+    def remove_last_files(self) -> None:
+        """At the end: what is still to be unlinked, within reason; the rest are orphans of the next start."""
+        for _ in range(_LAST_FILES_MAX):
+            try:
+                self._store.remove(self._index.trash_out.receive_nowait())
+            except (trio.WouldBlock, OSError):
+                return
 
     async def evict(self) -> None:
         """Whenever the index says that space may be short, look, and evict down to the low watermark."""
@@ -116,7 +128,9 @@ class Care:
             except OSError as error:
                 logger.warning("Cannot look at the cache directory: %s", error)
                 continue
-            await self._evict(self._index.marks.to_evict(self._index.fifo.used_bytes, free_bytes))
+            goal = self._index.marks.to_evict(self._index.fifo.used_bytes, free_bytes)
+            short, self._index.short_bytes = self._index.short_bytes, 0
+            await self._evict(max(goal, min(short, self._index.fifo.used_bytes)))
 
     async def save_access_now_and_then(self) -> None:
         while True:

@@ -100,6 +100,10 @@ class Entry:
     def use(self) -> None:
         """One more reader, who will `release`."""
         self.readers += 1
+        self.count_use()
+
+    def count_use(self) -> None:
+        """For eviction and the descriptor cache."""
         self.touched = True
         node = self.node
         if node is not None and node.frequency < 3:

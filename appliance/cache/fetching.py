@@ -139,14 +139,14 @@ class Fetcher:
             fetch.error = VersionChangedError(str(error), bucket=entry.name[0], key=entry.name[1])
         except ApplianceError as error:
             fetch.error = error
-        except Exception:
-            self.note_bug(entry)
+        except Exception as error:  # noqa: BLE001  # a bug in a backend must not end the cache's nursery
+            self.note_bug(entry, error)
             fetch.error = BackendError(bucket=entry.name[0], key=entry.name[1])
         self.fetches_failed += 1
 
-    def note_bug(self, entry: Entry) -> None:
+    def note_bug(self, entry: Entry, error: Exception) -> None:
         """Something that no backend may raise was raised: log it with its traceback."""
-        logger.error("The backend %s broke its contract", entry.route.backend.name, exc_info=True)
+        logger.error("The backend %s broke its contract", entry.route.backend.name, exc_info=error)
 
     def ended(self, entry: Entry, fetch: Fetch) -> None:
         """A fetch is over, one way or another. Its task calls this as its last act."""
@@ -253,7 +253,7 @@ class Fetcher:
         )
         entry.lost_disk = not entry.complete
         self.index.doom(entry, "disk")
-        self.index.pressed()
+        self.index.pressed(entry.info.size)
 
     async def settle(self, entry: Entry) -> None:
         """Nobody reads a partial entry any more: save its block map, so that a restart finds what is here."""

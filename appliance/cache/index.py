@@ -1,7 +1,7 @@
 """The index: name -> `Entry`. Hot entries live in memory; all of them are in the journal, and in the eviction queues.
 
-The memory is bounded: what has not been used for long is forgotten here and read from the journal again (8 us). Open descriptors are bounded
-likewise, by second chance. Every change of the index is one plain function, so it is atomic between awaits.
+The memory is bounded: what has not been used for long is forgotten here and read from the journal again (8 us). Open descriptors are
+bounded likewise, by second chance. Every change of the index is one plain function, so it is atomic between awaits.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Index:
         self.on_unread: Callable[[Entry], None] = lambda _entry: None
         self.pressure = trio.Event()
         self._written_bytes = 0
+        self.short_bytes = 0
         self.trash_in, self.trash_out = trio.open_memory_channel[str](math.inf)
         self._journal = journal
         self._entries: OrderedDict[Name, Entry] = OrderedDict()
@@ -59,6 +60,7 @@ class Index:
         self._open_files_max = open_files_max
         self.evicted_objects = 0
         self.evicted_bytes = 0
+        self.files_to_remove = 0
 
     # --- looking up ----------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class Index:
     def opened(self, entry: Entry) -> None:
         """`entry.fd` was opened; another one may be closed for it."""
         self._open[entry] = None
-        for _ in range(len(self._open)):
+        for _ in range(2 * len(self._open)):
             if len(self._open) <= self._open_files_max:
                 break
             other, _none = self._open.popitem(last=False)
@@ -141,8 +143,9 @@ class Index:
             self._written_bytes = 0
             self.pressed()
 
-    def pressed(self) -> None:
-        """Have the space looked at, soon."""
+    def pressed(self, short_bytes: int = 0) -> None:
+        """Have the space looked at, soon; `short_bytes` are known to be missing, whatever the watermarks say."""
+        self.short_bytes = max(self.short_bytes, short_bytes)
         self.pressure.set()
 
     def record_fill(self, entry: Entry) -> None:
@@ -215,6 +218,7 @@ class Index:
     def gone(self, file: str) -> None:
         """The file is removed and the journal knows."""
         self._dead.discard(file)
+        self.files_to_remove -= 1
 
     def frequencies(self) -> dict[str, int]:
         """Uses of each cached object in memory, by data file: what a restart should know."""
@@ -242,6 +246,7 @@ class Index:
             "pins": len(self.pins),
             "evicted_objects": self.evicted_objects,
             "evicted_bytes": self.evicted_bytes,
+            "files_to_remove": self.files_to_remove,
         }
 
     # --- inside ----------------------------------------------------------------------------
@@ -252,7 +257,7 @@ class Index:
 
     def _remember(self, entry: Entry) -> None:
         self._entries[entry.name] = entry
-        for _ in range(len(self._entries)):
+        for _ in range(2 * len(self._entries)):
             if len(self._entries) <= self._entries_max:
                 break
             name, other = self._entries.popitem(last=False)
@@ -286,6 +291,7 @@ class Index:
     def bury(self, file: str) -> None:
         """Have a data file that nobody needs removed."""
         self._dead.add(file)
+        self.files_to_remove += 1
         self.trash_in.send_nowait(file)
 
     def _record_drop(self, name: Name, reason: str, file: str) -> None:

@@ -110,6 +110,7 @@ class ObjectCache(Forward):
             self._fetcher.nursery = None
             self._care.save_access()
             self._index.close()
+            self._care.remove_last_files()
 
     # --- reading ---------------------------------------------------------------
 

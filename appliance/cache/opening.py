@@ -6,8 +6,8 @@
     nothing here          -> one read gives facts and first bytes; an object of one block is whole before anyone gets it
 
 Interleavings with writes. `overtaken` is called when a write begins and again when it is done: the flights of that name take no more
-passengers, and install nothing in the index. So a fetch that saw the old version never outlives the write, and nobody who comes after the write
-was acknowledged gets a flight that took off before.
+passengers, and install nothing in the index. So a fetch that saw the old version never outlives the write, and nobody who comes after the
+write was acknowledged gets a flight that took off before.
 """
 
 from __future__ import annotations
@@ -79,11 +79,13 @@ class Flight:
         self.stale = False
 
     def land(self, entry: Entry, source: str) -> None:
-        """Everybody who waits gets `entry`, each with a use of his own."""
+        """Everybody who waits gets `entry`, as one reader each."""
         self.entry = entry
         self.source = source
-        for _ in range(self.waiting):
-            entry.use()
+        # Those who cause a miss, or come while it lasts, count as one use, the first: eviction looks at the others.
+        entry.readers += self.waiting
+        if source != "miss":
+            entry.count_use()
         self.landed.set()
 
     def crash(self, error: Exception) -> None:

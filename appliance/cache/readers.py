@@ -287,8 +287,8 @@ class _Pump:
             pass  # closed in the middle
         except ApplianceError as error:
             self._error = error
-        except Exception:
-            self._fetcher.note_bug(entry)
+        except Exception as error:  # noqa: BLE001  # as in Fetcher.guard
+            self._fetcher.note_bug(entry, error)
             self._error = BackendError(bucket=entry.name[0], key=entry.name[1])
         finally:
             self.ended = True

@@ -4,14 +4,14 @@
     <root>/objects/<2 hex>/<id>.blocks    the `BlockMap` of an object of more than one block
 
 An object of at most one block needs no sidecar: its file is written at once, and its id ends in the CRC32C of its bytes. Nothing is synced.
-A sidecar is written after the bytes it speaks of, so it is true after the process was killed; after a power failure it may not be, which the
-CRCs tell (`load(verify=True)`). Files without an entry in the journal are removed at start.
+A sidecar is written after the bytes it speaks of, so it is true after the process was killed; after a power failure it may not be,
+which the CRCs tell (`load(verify=True)`). Files without an entry in the journal are removed at start.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from awscrt import checksums as crt
@@ -109,10 +109,7 @@ class Store:
             if verify:
                 for index in self.wrong_blocks(fd, blocks):
                     blocks.discard(index)
-            if blocks.complete and length != size:
-                raise CorruptDataError(f"The cached file {file} has {length} bytes, not {size}.")
-            if blocks.count and not blocks.filled:
-                raise CorruptDataError(f"No block of the cached file {file} is intact.")
+            _check_usable(file, blocks, length)
         except BaseException:
             os.close(fd)
             raise
@@ -164,7 +161,7 @@ class Store:
 
     # --- at start --------------------------------------------------------------------
 
-    def remove_orphans(self, known: Set[str]) -> int:
+    def remove_orphans(self, known: AbstractSet[str]) -> int:
         """Remove every file that belongs to no id in `known`; returns how many."""
         removed = 0
         for path in list(self.disk.files(self._objects)):
@@ -182,3 +179,10 @@ class Store:
     def space(self) -> tuple[int, int]:
         """(free, total) bytes of the filesystem."""
         return self.disk.space(self._objects)
+
+
+def _check_usable(file: str, blocks: BlockMap, length: int) -> None:
+    if blocks.complete and length != blocks.size:
+        raise CorruptDataError(f"The cached file {file} has {length} bytes, not {blocks.size}.")
+    if blocks.count and not blocks.filled:
+        raise CorruptDataError(f"No block of the cached file {file} is intact.")

@@ -1,7 +1,7 @@
 """A body on its way to the backend that also lands in a data file, so that what was just written is a hit.
 
-The file is an extra: when the disk does not take it, the put goes on without. `Tee` also knows whether the body ended as its sender meant it
-to: a backend publishes nothing before, so a put that failed earlier is known not to have happened.
+The file is an extra: when the disk does not take it, the put goes on without. `Tee` also knows whether the body ended as its sender meant
+it to: a backend publishes nothing before, so a put that failed earlier is known not to have happened.
 """
 
 from __future__ import annotations

@@ -52,7 +52,6 @@ class FaultyBackend(MemoryBackend):
 
     def __init__(self, name: str = "memory", store: MemoryStore | None = None) -> None:
         super().__init__(backend_config(name), store=store)
-        self.store = self._store
         self.asked: collections.Counter[str] = collections.Counter()
         self.read_bytes = 0
         self.ranges: list[tuple[int, int]] = []
@@ -60,6 +59,7 @@ class FaultyBackend(MemoryBackend):
         self.arrived: dict[str, trio.Event] = collections.defaultdict(trio.Event)
         self.fail: dict[str, Exception] = {}
         self.lose_answer: set[str] = set()
+        self.lose_request = False
         self.break_after: int | None = None
         self.hold_after: int | None = None
         self.released = trio.Event()
@@ -89,6 +89,10 @@ class FaultyBackend(MemoryBackend):
 
     async def put(self, bucket, key, body, options, *conditions):
         await self._before("put")
+        if self.lose_request:
+            async for _ in body:
+                pass
+            raise BackendUnavailableError("the request was lost")
         info = await super().put(bucket, key, body, options, *conditions)
         await self._after("put")
         return info
@@ -178,9 +182,12 @@ class Stack:
     async def quiet(self) -> None:
         """Until every background task waits, and the journal has all."""
         await trio.testing.wait_all_tasks_blocked(0.005)
-        while self.cache.statistics()["fetches_in_flight"]:
+        while self._busy(self.cache.statistics()):
             await trio.testing.wait_all_tasks_blocked(0.005)
         await self.journal.flush()
+
+    def _busy(self, statistics) -> bool:
+        return bool(statistics["fetches_in_flight"] or statistics["files_to_remove"])
 
     def files(self) -> list[Path]:
         return sorted(path for path in (self.root / "objects").rglob("*") if path.is_file())
@@ -195,7 +202,7 @@ async def stack(
     disk: Disk | None = None,
     freshness_s: float | None = None,
     on_outage: str = "serve",
-    settle_s: float | None = None,
+    clean: bool = True,
     more_routes: tuple[Route, ...] = (),
     **limits,
 ) -> AsyncIterator[Stack]:
@@ -208,6 +215,7 @@ async def stack(
     limits.setdefault("min_free_bytes", 0)
     limits.setdefault("capacity_bytes", 1 << 30)
     journal = Journal.open(root / "appliance.db", world)
+    journal.clean_stop = journal.clean_stop and clean
     store = Store(root, disk)
     try:
         async with journal.running(), trio.open_nursery() as nursery:

@@ -32,7 +32,7 @@ class Node:
 
 
 class S3Fifo:
-    """Queues of names. `capacity_bytes` sets the share of the small queue and the length of the ghost queue; it evicts nothing by itself."""
+    """Queues of names. `capacity_bytes` sets the share of the small queue and the length of the ghost queue; nothing is evicted unasked."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
