@@ -15,7 +15,7 @@ from appliance.s3.wire.errors import BodyTooLargeError, MalformedXmlError
 # 1,000 keys of 1,024 bytes, each byte written as a reference, or 10,000 parts with checksums, stay below these.
 DOCUMENT_BYTES_MAX = 8 * 1024**2
 _DEPTH_MAX = 16
-_NODES_MAX = 100_000
+_NODES_MAX = 65_536
 
 
 class Node:
