@@ -1,0 +1,119 @@
+"""Writing an object: in one request where S3 allows it, so that its ETag is the MD5 of its bytes and it appears whole or not at all.
+
+    up to `WHOLE_BYTES`, or of unknown size and up to `SPOOL_BYTES`   gathered in memory, sent with Content-MD5; may be repeated
+    known size up to 5 GiB                                           streamed as it arrives, its end held back until verified (feed.py)
+    known size beyond                                                multipart upload, parts streamed one after the other
+    unknown size beyond `SPOOL_BYTES`                                multipart upload, parts gathered in memory, some at a time
+
+What was streamed could not carry its MD5; the ETag that comes back is compared with it, and an object that arrived wrong is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+from appliance.model.errors import (
+    CorruptDataError,
+    EntityTooLargeError,
+    IncompleteBodyError,
+)
+from appliance.model.objects import (
+    OBJECT_SIZE_MAX,
+    PUT_SIZE_MAX,
+    PutOptions,
+)
+from appliance.plugin import Body
+from appliance_s3.answers import is_md5, unquote_etag
+from appliance_s3.failures import Where
+from appliance_s3.parts import OwnUpload, gather, gathered_parts, streamed_parts
+from appliance_s3.requests import (
+    add_checksum,
+    add_headers,
+    content_md5,
+    put_parameters,
+)
+from appliance_s3.sending import Sender, close
+
+WHOLE_BYTES = 1 << 20
+SPOOL_BYTES = 8 << 20
+
+
+class Writer:
+    """Puts bodies to one upstream."""
+
+    def __init__(self, sender: Sender, kept_checksums: Callable[[], frozenset[str]]) -> None:
+        self._sender = sender
+        self._kept_checksums = kept_checksums
+
+    async def put(
+        self,
+        where: Where,
+        target: dict[str, str],
+        body: Body,
+        options: PutOptions,
+        headers: dict[str, str],
+    ) -> str:
+        """Store an object under the conditions in `headers`; its ETag."""
+        if body.size is not None and body.size > OBJECT_SIZE_MAX:
+            raise EntityTooLargeError(bucket=where.bucket, key=where.key)
+        parameters = {**target, **put_parameters(options)}
+        chunks = aiter(body)
+        try:
+            start = bytearray()
+            limit = SPOOL_BYTES if body.size is None else min(body.size, WHOLE_BYTES)
+            # One byte more than the limit is what tells an end from a pause.
+            if await gather(chunks, start, limit + 1):
+                return await self._put_whole(where, parameters, start, body, options, headers)
+            if body.size is not None and body.size <= PUT_SIZE_MAX:
+                add_headers(parameters, headers)
+                parameters["ContentLength"] = body.size
+                answer = await self._sender.stream(where, "put_object", parameters, chunks, start)
+                return await self._verified(where, target, answer, body)
+            source = gathered_parts(chunks, start)
+            if body.size is not None:
+                source = streamed_parts(body.size, chunks, start)
+            async with aclosing(source) as parts:
+                return await OwnUpload(self._sender, where, target).run(parameters, parts, headers)
+        finally:
+            await close(chunks)
+
+    # --- whole bodies ----------------------------------------------------------------------------------------------
+
+    async def _put_whole(
+        self,
+        where: Where,
+        parameters: dict[str, Any],
+        data: bytearray,
+        body: Body,
+        options: PutOptions,
+        headers: dict[str, str],
+    ) -> str:
+        if body.size is not None and body.size != len(data):
+            raise IncompleteBodyError(f"The body has {len(data)} bytes instead of {body.size}.")
+        digests = body.digests()
+        add_headers(parameters, headers)
+        add_checksum(parameters, options.checksums, digests.checksums, self._kept_checksums())
+        parameters["ContentMD5"] = content_md5(digests.md5)
+        parameters["Body"] = bytes(data)
+        # With conditions a second try could fail because of the first one's success.
+        answer = await self._sender.call(where, "put_object", parameters, idempotent=not headers)
+        self._sender.upstream.counts["bytes_written"] += len(data)
+        return unquote_etag(answer["ETag"])
+
+    async def _verified(
+        self, where: Where, target: dict[str, str], answer: dict[str, Any], body: Body
+    ) -> str:
+        """The ETag, once it says that all bytes arrived as they were sent."""
+        etag = unquote_etag(answer["ETag"])
+        if not is_md5(etag, answer["ResponseMetadata"]["HTTPHeaders"]):
+            return etag
+        if etag == body.digests().md5:
+            return etag
+        await self._sender.call(where, "delete_object", dict(target))
+        raise CorruptDataError(
+            f"The backend {where.backend} stored other bytes than it was sent; they were removed.",
+            bucket=where.bucket,
+            key=where.key,
+        )
