@@ -19,19 +19,28 @@ _MAKE = {
 @contextlib.contextmanager
 def mounted(kind: str, directory: Path, size_bytes: int = 0) -> Iterator[Path]:
     """A fresh filesystem of `kind` ("ext4", "xfs", "btrfs", "tmpfs") below `directory`; gone, with its loop device, afterwards."""
-    mountpoint = directory / "mnt"
-    mountpoint.mkdir(parents=True)
     if kind == "tmpfs":
-        size = size_bytes or 256 << 20
-        _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mountpoint))
-    else:
-        default_bytes, make = _MAKE[kind]
-        image = directory / "image"
+        with _mount(
+            directory / "mnt", "-t", "tmpfs", "-o", f"size={size_bytes or 1 << 30}"
+        ) as path:
+            yield path
+        return
+    default_bytes, make = _MAKE[kind]
+    # The image lies in memory: the filesystem is the real one, and its fsyncs do not wait for the disk below.
+    with _mount(directory / "memory", "-t", "tmpfs", "-o", "size=2G") as memory:
+        image = memory / "image"
         with image.open("wb") as file:
             os.truncate(file.fileno(), size_bytes or default_bytes)
         _run(*make, str(image))
         # mount sets the loop device up so that it goes with the mount.
-        _run("mount", "-o", "loop", "-t", kind, str(image), str(mountpoint))
+        with _mount(directory / "mnt", "-o", "loop", "-t", kind, source=str(image)) as path:
+            yield path
+
+
+@contextlib.contextmanager
+def _mount(mountpoint: Path, *options: str, source: str = "tmpfs") -> Iterator[Path]:
+    mountpoint.mkdir(parents=True)
+    _run("mount", *options, source, str(mountpoint))
     try:
         yield mountpoint
     finally:

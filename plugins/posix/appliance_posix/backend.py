@@ -31,7 +31,6 @@ from appliance_posix.objects import Found, require
 from appliance_posix.record import Record, changed, version_of
 from appliance_posix.staging import Staged
 from appliance_posix.streams import CHUNK_BYTES, FileStream, read_exactly
-from appliance_posix.transfer import Hashing
 
 
 class PosixBackend(MultipartOperations):
@@ -130,7 +129,7 @@ class PosixBackend(MultipartOperations):
                 await receive(self._host, self.volume, bucket, body, intake)
             except OSError as error:
                 raise domain_error(error, bucket, key) from error
-            digests = body.digests()
+            digests = await self._digests(body, intake, options.checksums)
             record = Record(
                 etag=digests.md5,
                 headers=options.headers,
@@ -175,9 +174,8 @@ class PosixBackend(MultipartOperations):
                 await self._copy_range(found, whole, staged, None)
                 record, wanted = copied_record(found, options)
                 if wanted:
-                    hashing = Hashing(wanted)
-                    await self._run(hashing.catch_up, staged, bucket=bucket, key=key)
-                    record = changed(record, checksums=hashing.digests().checksums)
+                    checksums = (await self._hash(staged, wanted)).checksums
+                    record = changed(record, checksums=checksums)
                 return await self._in_bucket(
                     publish.publish, bucket, key, staged, record, conditions, key=key
                 )

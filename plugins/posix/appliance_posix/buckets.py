@@ -10,7 +10,7 @@ import secrets
 from appliance.model.errors import BucketExistsError, BucketNotEmptyError
 from appliance.model.names import check_new_bucket_name, is_bucket_name
 from appliance.model.objects import BucketInfo
-from appliance_posix.beneath import DIRECTORY, Opener, make_directories, open_beneath
+from appliance_posix.beneath import DIRECTORY, Anchors, Opener, make_directories, open_beneath
 from appliance_posix.bucket import Bucket
 from appliance_posix.listing import START, items
 from appliance_posix.snapshot import Snapshots
@@ -142,31 +142,40 @@ def _remove_tree(volume: Volume, directory: int, name: bytes) -> bool:
 
 def _remove_empty(opener: Opener, top: int) -> bool:
     """Remove all sub-directories but the private one; False if anything but directories is found. Trees can be deeper than the stack."""
+    with contextlib.closing(Anchors(opener, top)) as anchors:
+        directories = _empty_directories(anchors)
+        if directories is None:
+            return False
+        for path in reversed(directories):
+            above, _, name = path.rpartition(b"/")
+            fd = anchors.open(above, DIRECTORY)
+            try:
+                os.rmdir(name, dir_fd=fd)
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                    return False
+                raise
+            finally:
+                os.close(fd)
+    return True
+
+
+def _empty_directories(anchors: Anchors) -> list[bytes] | None:
+    """Paths of all directories but the private one, each before those in it; None if there is anything else."""
     found: list[bytes] = [b""]
     for path in found:
-        fd = open_beneath(opener, top, path, DIRECTORY)
+        fd = anchors.open(path, DIRECTORY)
         try:
             with os.scandir(fd) as scan:
                 for item in scan:
                     name = os.fsencode(item.name)
                     if not item.is_dir(follow_symlinks=False):
-                        return False
+                        return None
                     if path or name != PRIVATE:
                         found.append(path + b"/" + name if path else name)
         finally:
             os.close(fd)
-    for path in reversed(found[1:]):
-        above, _, name = path.rpartition(b"/")
-        fd = open_beneath(opener, top, above, DIRECTORY)
-        try:
-            os.rmdir(name, dir_fd=fd)
-        except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-                return False
-            raise
-        finally:
-            os.close(fd)
-    return True
+    return found[1:]
 
 
 def discard_tree(directory: int, name: bytes) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import trio
 
 from appliance.model.checksums import ALGORITHMS
 from appliance.model.errors import BackendUnavailableError
-from appliance.plugin import Backend, BackendConfig, Capabilities
+from appliance.plugin import Backend, BackendConfig, Body, Capabilities, Digests
 from appliance_posix.bucket import Bucket
 from appliance_posix.config import Options
 from appliance_posix.errnos import domain_error
@@ -19,6 +19,7 @@ from appliance_posix.intake import Intake
 from appliance_posix.reaper import reap
 from appliance_posix.snapshot import Snapshots
 from appliance_posix.staging import Staged
+from appliance_posix.transfer import PIECE_BYTES, Hashing
 from appliance_posix.volume import Volume, open_volume
 
 T = TypeVar("T")
@@ -129,6 +130,28 @@ class PosixCore(Backend):
         """Run `function(opened bucket, ...)` in a thread."""
         call = functools.partial(with_bucket, self.volume, bucket, function)
         return await self._run(call, *args, bucket=bucket, key=key, **kwargs)
+
+    async def _digests(self, body: Body, intake: Intake, wanted: Sequence[str]) -> Digests:
+        """What the body hashed to; and the checksums that are wanted, if it did not compute them, from what was written."""
+        digests = body.digests()
+        missing = [algorithm for algorithm in wanted if algorithm not in digests.checksums]
+        if not missing:
+            return digests
+        if intake.staged is not None:
+            computed = await self._hash(intake.staged, missing)
+        else:
+            hashing = Hashing(missing)
+            await self._host.run_blocking(hashing.update, intake.data)
+            computed = hashing.digests()
+        return Digests(digests.md5, {**digests.checksums, **computed.checksums})
+
+    async def _hash(self, staged: Staged, algorithms: Sequence[str]) -> Digests:
+        """Digests of a staged file."""
+        hashing = Hashing(algorithms)
+        for offset in range(0, staged.size, PIECE_BYTES):
+            end = min(offset + PIECE_BYTES, staged.size)
+            await self._run(hashing.catch_up, staged, end)
+        return hashing.digests()
 
     async def _discard(self, *owned: Intake | Staged | None) -> None:
         """Let go of files that were not published, whatever happens: closing a large one frees its blocks, which takes time."""

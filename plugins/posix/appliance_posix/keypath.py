@@ -3,7 +3,7 @@
 A key's segments, split at "/", are file names as they stand, so that the storage stays plain. A segment that cannot be one is *escaped*,
 by names under the reserved prefix `.appliance`:
 
-    .appliance-dir=<segment>       a directory whose segment is empty, `.`, `..` or begins with `.appliance`
+    .appliance-dir=<segment>       a directory whose segment is empty, `.`, `..`, begins with `.appliance` or is special to a filesystem
     .appliance-object=<segment>    the same for the last segment, and for an object `a` where the directory `a/` is in its way
     .appliance-more=<piece>        a directory that holds the beginning of a segment that is too long for one name
 
@@ -27,8 +27,12 @@ NAME_MAX = 255  # bytes; ext4, XFS, btrfs, tmpfs, CephFS and NFS agree
 # Bytes of a segment that share one escaped name: leaves room for the longest tag.
 PIECE_MAX = 200
 
+# Names that are doors to somewhere else on some filesystem: snapshots (CephFS, NFS filers, ZFS), internals (Lustre, Gluster), and what an
+# NFS client calls files that were removed while open. Escaped everywhere, so that a tree may be moved from one filesystem to another.
+_SPECIAL = rb"\.snap|\.snapshot|\.zfs|\.lustre|\.glusterfs|\.nfs[0-9a-f]{16,}"
 # Any segment that cannot be a name as it stands, lengths aside.
-_AWKWARD = re.compile(rb"(?:\A|/)(?:/|\Z|\.\.?(?:/|\Z)|\.appliance)")
+_AWKWARD = re.compile(rb"(?:\A|/)(?:/|\Z|\.\.?(?:/|\Z)|\.appliance|(?:" + _SPECIAL + rb")(?:/|\Z))")
+_IS_SPECIAL = re.compile(rb"(?:" + _SPECIAL + rb")\Z")
 
 
 class Place(NamedTuple):
@@ -87,6 +91,11 @@ def ancestors(key: str) -> list[str]:
     ]
 
 
+def is_special(name: bytes) -> bool:
+    """Whether the plain name belongs to a filesystem rather than to a user."""
+    return name[:1] == b"." and _IS_SPECIAL.match(name) is not None
+
+
 class Piece(NamedTuple):
     """What a file name stands for: a whole segment, or (`more`) the beginning of one."""
 
@@ -97,7 +106,7 @@ class Piece(NamedTuple):
 def decode_name(name: bytes, *, is_dir: bool) -> Piece | None:
     """What a name below a bucket means; None for the appliance's own files and for names that no key leads to."""
     if not name.startswith(RESERVED):
-        return Piece(name, more=False)
+        return None if is_special(name) else Piece(name, more=False)
     if is_dir and name.startswith(MORE):
         return Piece(name[len(MORE) :], more=True)
     tag = DIR if is_dir else OBJECT

@@ -16,14 +16,12 @@ from typing import NamedTuple
 from appliance.model.errors import InvalidArgumentError
 from appliance.model.names import KEY_BYTES_MAX, key_bytes, key_text
 from appliance.model.objects import ListPage, ListRequest, ObjectInfo
-from appliance_posix.beneath import DIRECTORY
+from appliance_posix.beneath import DIRECTORY, Anchors
 from appliance_posix.bucket import Bucket
 from appliance_posix.describe import Describer
-from appliance_posix.keypath import RESERVED, directory_path
+from appliance_posix.keypath import directory_path
 from appliance_posix.objects import ABSENT
 from appliance_posix.snapshot import Entry, Snapshot, Snapshots, first_at_least
-
-RESERVED_TEXT = RESERVED.decode()
 
 
 class Item(NamedTuple):
@@ -96,20 +94,20 @@ def items(
     bucket: Bucket, snapshots: Snapshots, prefix: bytes, delimiter: bytes, bound: Bound
 ) -> Iterator[Item]:
     """Keys and common prefixes after `bound`, in order."""
-    walk = _Walk(bucket, snapshots, prefix, fold=delimiter == b"/")
-    while True:
-        for item in walk.after(bound):
-            cut = item.name.find(delimiter, len(prefix)) if delimiter else -1
-            if item.path is None or cut < 0:
-                yield item
-                continue
-            group = item.name[: cut + len(delimiter)]
-            if bound.passes(group):
-                yield Item(group, None)
-            bound = Bound(group, whole=True)
-            break  # go on after the group, without looking at the rest of it
-        else:
-            return
+    with _Walk(bucket, snapshots, prefix, fold=delimiter == b"/") as walk:
+        group: Bound | None = bound
+        while group is not None:
+            bound, group = group, None
+            for item in walk.after(bound):
+                cut = item.name.find(delimiter, len(prefix)) if delimiter else -1
+                if item.path is None or cut < 0:
+                    yield item
+                    continue
+                # Go on after the group, without looking at the rest of it.
+                group = Bound(item.name[: cut + len(delimiter)], whole=True)
+                if bound.passes(group.name):
+                    yield Item(group.name, None)
+                break
 
 
 class _Walk:
@@ -120,6 +118,13 @@ class _Walk:
         self._snapshots = snapshots
         self._prefix = prefix
         self._fold = fold
+        self._anchors = Anchors(bucket.volume.opener, bucket.fd)
+
+    def __enter__(self) -> _Walk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._anchors.close()
 
     def after(self, bound: Bound) -> Iterator[Item]:
         # All keys with the prefix lie in the directory that its last slash names.
@@ -174,7 +179,7 @@ class _Walk:
     def _snapshot(self, path: bytes) -> Snapshot:
         """Entries of a directory; none if it is gone."""
         try:
-            fd = self._bucket.open(path, DIRECTORY)
+            fd = self._anchors.open(path, DIRECTORY)
         except OSError as error:
             if error.errno in ABSENT:
                 return Snapshot([])
@@ -188,13 +193,13 @@ class _Walk:
         """Whether any key begins with `name`, the directory at `path`: empty directories are no keys."""
         if self._holds_plain_file(path):
             return True
-        unfolded = _Walk(self._bucket, self._snapshots, name, fold=False)
-        return next(unfolded._directory(path, name, START), None) is not None
+        with _Walk(self._bucket, self._snapshots, name, fold=False) as unfolded:
+            return next(unfolded.after(START), None) is not None
 
     def _holds_plain_file(self, path: bytes) -> bool:
         """The usual case, told from the first few names of the directory."""
         try:
-            fd = self._bucket.open(path, DIRECTORY)
+            fd = self._anchors.open(path, DIRECTORY)
         except OSError as error:
             if error.errno in ABSENT:
                 return False
@@ -202,7 +207,7 @@ class _Walk:
         try:
             with os.scandir(fd) as scan:
                 return any(
-                    item.is_file(follow_symlinks=False) and not item.name.startswith(RESERVED_TEXT)
+                    item.is_file(follow_symlinks=False) and not item.name.startswith(".")
                     for item in scan
                 )
         finally:

@@ -48,7 +48,7 @@ class MultipartOperations(PosixCore):
         self, bucket: str, key: str, upload_id: str, number: int, body: Body
     ) -> PartInfo:
         _check_number(number)
-        await self._in_bucket(uploads.look, bucket, key, upload_id, key=key)
+        upload = await self._in_bucket(uploads.look, bucket, key, upload_id, key=key)
         self._counters["parts"] += 1
         intake = Intake()
         try:
@@ -56,8 +56,9 @@ class MultipartOperations(PosixCore):
                 await receive(self._host, self.volume, bucket, body, intake)
             except OSError as error:
                 raise domain_error(error, bucket, key) from error
+            digests = await self._digests(body, intake, upload.checksums)
             return await self._in_bucket(
-                _store_intake, bucket, key, upload_id, number, intake, body.digests(), key=key
+                _store_intake, bucket, key, upload_id, number, intake, digests, key=key
             )
         finally:
             if intake.staged is not None:
@@ -210,7 +211,7 @@ def _append_object(
     if (stat.st_size, stat.st_mtime_ns) != (found.stat.st_size, found.stat.st_mtime_ns):
         raise VersionChangedError(key=found.key)
     if hashing is not None:
-        hashing.catch_up(staged)
+        hashing.catch_up(staged, staged.size)
 
 
 def _publish_upload(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from appliance.model.errors import ConflictError
 from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo
 from appliance_posix import metadata
-from appliance_posix.beneath import DIRECTORY, make_directories, open_beneath
+from appliance_posix.beneath import DIRECTORY, Anchors, make_directories, open_beneath
 from appliance_posix.bucket import Bucket
 from appliance_posix.keypath import Location, Place, ancestors, locate
 from appliance_posix.objects import ABSENT, Found, check_conditions, check_write, find, require
@@ -230,25 +230,28 @@ def reseal(bucket: Bucket, found: Found, record: Record, *, true: bool = True) -
 
 def _make_durable(bucket: Bucket, directory: bytes, fd: int) -> None:
     """fsync the directories above `directory`, once in the life of this process: others may have made them and not yet come to it."""
-    anchor = os.fstat(bucket.fd).st_ino
-    inode = os.fstat(fd).st_ino
+    top = os.fstat(bucket.fd).st_ino
     durable = bucket.volume.durable
-    if (anchor, directory, inode) in durable:
-        return
+    inode = os.fstat(fd).st_ino
+    made: list[tuple[bytes, int]] = []
     path = directory
-    while path:
-        path = path.rpartition(b"/")[0]
-        try:
-            above = open_beneath(bucket.volume.opener, bucket.fd, path, DIRECTORY)
-        except OSError as error:
-            if error.errno in ABSENT:
-                return  # moved away by hand, with what was just put in it
-            raise
-        try:
-            os.fsync(above)
-        finally:
-            os.close(above)
-    durable.add(anchor, directory, inode)
+    with contextlib.closing(Anchors(bucket.volume.opener, bucket.fd)) as anchors:
+        while path and (top, path, inode) not in durable:
+            made.append((path, inode))
+            path = path.rpartition(b"/")[0]
+            try:
+                above = anchors.open(path, DIRECTORY)
+            except OSError as error:
+                if error.errno in ABSENT:
+                    return  # moved away by hand, with what was just put in it
+                raise
+            try:
+                os.fsync(above)
+                inode = os.fstat(above).st_ino
+            finally:
+                os.close(above)
+    for path, inode in made:
+        durable.add(top, path, inode)
 
 
 def remove(bucket: Bucket, key: str, conditions: Conditions = NO_CONDITIONS) -> bool:
@@ -287,20 +290,22 @@ def _unlink(bucket: Bucket, place: Place) -> None:
 
 def prune(bucket: Bucket, directory: bytes) -> None:
     """Remove `directory` and those above it while they are empty. Not made durable: an empty directory is no key."""
-    while directory:
-        above, _, name = directory.rpartition(b"/")
-        try:
-            fd = open_beneath(bucket.volume.opener, bucket.fd, above, DIRECTORY)
-        except OSError:
-            return
-        try:
-            os.rmdir(name, dir_fd=fd)
-        except OSError:
-            return
-        finally:
-            os.close(fd)
-        bucket.volume.durable.forget(os.fstat(bucket.fd).st_ino, directory)
-        directory = above
+    top = os.fstat(bucket.fd).st_ino
+    with contextlib.closing(Anchors(bucket.volume.opener, bucket.fd)) as anchors:
+        while directory:
+            above, _, name = directory.rpartition(b"/")
+            try:
+                fd = anchors.open(above, DIRECTORY)
+            except OSError:
+                return
+            try:
+                os.rmdir(name, dir_fd=fd)
+            except OSError:
+                return
+            finally:
+                os.close(fd)
+            bucket.volume.durable.forget(top, directory)
+            directory = above
 
 
 def replace_tags(bucket: Bucket, key: str, tags: dict[str, str]) -> ObjectInfo:

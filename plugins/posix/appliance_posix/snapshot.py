@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from appliance_posix.beneath import DIRECTORY, Opener, open_beneath
-from appliance_posix.keypath import RESERVED, decode_name, is_canonical
+from appliance_posix.keypath import decode_name, is_canonical
 from appliance_posix.volume import Volume
 
 # The kernel's clock ticks every 1 to 10 ms; other hosts' clocks and caches are further off.
@@ -115,7 +115,7 @@ def read_entries(
             is_dir = item.is_dir(follow_symlinks=False)
             if not is_dir and not item.is_file(follow_symlinks=False):
                 continue
-            if not names and not name.startswith(RESERVED):
+            if not names and name[:1] != b".":  # the usual case, made short
                 add(Entry(name + b"/" if is_dir else name, name))
                 continue
             piece = decode_name(name, is_dir=is_dir)

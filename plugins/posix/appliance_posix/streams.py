@@ -27,17 +27,34 @@ class FileStream(ObjectStream):
         self._found = found
         self._first = first
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        position, end = self.range.offset, self.range.end
-        if self._first:
-            yield self._first
-            position += len(self._first)
-        while position < end:
-            length = min(CHUNK_BYTES, end - position)
-            with translated(self._bucket, self.info.key):
-                data = await self._host.run_blocking(read_exactly, self._found, position, length)
-            yield data
-            position += length
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        # Not a generator: a reader may leave at any chunk, and nothing has to be closed then.
+        return _Chunks(self._host, self._bucket, self._found, self.range, self._first)
+
+
+class _Chunks(AsyncIterator[bytes]):
+    def __init__(
+        self, host: Host, bucket: str, found: Found, byte_range: ByteRange, first: bytes
+    ) -> None:
+        self._host = host
+        self._bucket = bucket
+        self._found = found
+        self._first = first
+        self._position = byte_range.offset
+        self._end = byte_range.end
+
+    async def __anext__(self) -> bytes:
+        if self._position >= self._end:
+            raise StopAsyncIteration
+        data, self._first = self._first, b""
+        if not data:
+            length = min(CHUNK_BYTES, self._end - self._position)
+            with translated(self._bucket, self._found.key):
+                data = await self._host.run_blocking(
+                    read_exactly, self._found, self._position, length
+                )
+        self._position += len(data)
+        return data
 
 
 def read_exactly(found: Found, offset: int, length: int) -> bytes:

@@ -45,19 +45,20 @@ class Hashing:
     """MD5 and checksums of a staged file, piece by piece: of the bytes that were copied, whatever the source becomes."""
 
     def __init__(self, algorithms: Iterable[str]) -> None:
-        self._md5 = new_hasher("md5")
-        self._others = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
+        self._hashers = {name: new_hasher(name) for name in ("md5", *algorithms)}
         self._offset = 0
 
-    def catch_up(self, staged: Staged) -> None:
-        """Take in all bytes not seen yet; blocking."""
-        while self._offset < staged.size:
-            data = os.pread(staged.fd, _READ_BYTES, self._offset)
-            self._md5.update(data)
-            for hasher in self._others.values():
-                hasher.update(data)
-            self._offset += len(data)
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        for hasher in self._hashers.values():
+            hasher.update(data)
+        self._offset += len(data)
+
+    def catch_up(self, staged: Staged, up_to: int) -> None:
+        """Take in the bytes not seen yet, up to an offset; blocking."""
+        while self._offset < up_to:
+            self.update(os.pread(staged.fd, min(_READ_BYTES, up_to - self._offset), self._offset))
 
     def digests(self) -> Digests:
-        checksums = {name: encode(hasher.digest()) for name, hasher in self._others.items()}
-        return Digests(self._md5.digest().hex(), checksums)
+        values = {name: hasher.digest() for name, hasher in self._hashers.items()}
+        md5 = values.pop("md5").hex()
+        return Digests(md5, {name: encode(value) for name, value in values.items()})
