@@ -7,18 +7,18 @@ escapes an operation is a bug: it is logged with its request id and answered Int
 from __future__ import annotations
 
 import base64
-import hashlib
+import functools
 import logging
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
 
 import trio
 
-from appliance.auth.credentials import Credentials, CredentialStore
+from appliance.auth.credentials import CredentialStore
 from appliance.auth.identity import Role
 from appliance.auth.sigv4 import Verifier
 from appliance.cache.api import Cache
@@ -31,7 +31,7 @@ from appliance.s3.http.response import Response, render_fields
 from appliance.s3.http.server import HttpServer
 from appliance.s3.metrics import RequestMetrics
 from appliance.s3.operations.call import Call, Context, Operate
-from appliance.s3.operations.table import OPERATIONS
+from appliance.s3.operations.table import NOWAIT, OPERATIONS
 from appliance.s3.settings import S3Settings
 from appliance.s3.wire.errors import error_response, row_of
 from appliance.s3.wire.operations import Operation
@@ -71,7 +71,7 @@ class _Exchange:
 
 
 class S3Endpoint:
-    """See the module. `secret` seals continuation tokens and upload ids: the same on all nodes and after a restart (`sealing_secret`);
+    """See the module. `secret` seals continuation tokens and upload ids: the same on all nodes and after a restart;
     without it they live as long as this object.
 
     `log_write` takes the request log's lines where `settings.access_log` (standard error if not given).
@@ -145,29 +145,27 @@ class S3Endpoint:
 
     # --- what the HTTP server asks ------------------------------------------------
 
-    async def handle(self, head: Head, body: IncomingBody) -> Response:
+    def handle(
+        self, head: Head, body: IncomingBody
+    ) -> Response | Callable[[], Awaitable[Response]]:
         """See `http.connection.Handler`."""
-        now_ns = self._world.now_ns()
         request = head.request
         exchange = self._begin(request.peer)
         exchange.body = body
-        self.metrics.in_flight += 1
+        now_ns = self._world.now_ns()
         try:
-            parsed = parse_request(request, self._settings.domains)
-            exchange.request = parsed
-            exchange.operation = parsed.operation.name
-            response = await self._perform(exchange, parsed, body, now_ns)
-        except ClientGoneError:
-            self.metrics.aborted += 1
-            raise
-        except ApplianceError as error:
-            response = self._error(exchange, error, request.target, head=request.method == "HEAD")
-        except Exception as error:
-            logger.exception("request %s failed: internal error", exchange.request_id)
-            response = self._error(exchange, error, request.target, head=request.method == "HEAD")
-        finally:
-            self.metrics.in_flight -= 1
-        return self._finish(response, exchange, now_ns)
+            exchange.request = parsed = parse_request(request, self._settings.domains)
+            operation = parsed.operation
+            exchange.operation = operation.name
+            call = self._authorise(exchange, parsed, body, now_ns)
+            answer_nowait = NOWAIT.get(operation)
+            if answer_nowait is not None:
+                response = answer_nowait(call)
+                if response is not None:
+                    return self._finish(response, exchange, now_ns)
+        except Exception as error:  # noqa: BLE001  # every error is an answer
+            return self._finish(self._failure(exchange, error, head), exchange, now_ns)
+        return functools.partial(self._perform, exchange, head, call)
 
     def refuse(self, error: ApplianceError, peer: str) -> Response:
         """See `http.connection.Handler`."""
@@ -191,17 +189,17 @@ class S3Endpoint:
 
     # --- steps ---------------------------------------------------------------------
 
-    async def _perform(
+    def _authorise(
         self, exchange: _Exchange, parsed: S3Request, body: IncomingBody, now_ns: int
-    ) -> Response:
+    ) -> Call:
+        """Who asks, and may they. Raises AuthError, UnsupportedError, AccessDeniedError."""
         request = parsed.request
         authentication = self._verifier.verify(
             request.method, request.target, request.headers, now_ns=now_ns
         )
         identity = authentication.identity
         exchange.access_key = identity.access_key
-        operate = self._operations.get(parsed.operation)
-        if operate is None:
+        if parsed.operation not in self._operations:
             raise UnsupportedError(
                 f"The operation {parsed.operation.name} is not implemented here.",
                 bucket=parsed.bucket,
@@ -209,7 +207,21 @@ class S3Endpoint:
             )
         if identity.role is Role.READONLY and request.method not in _READS:
             raise AccessDeniedError(bucket=parsed.bucket, key=parsed.key)
-        return await operate(Call(self._context, parsed, authentication, body))
+        return Call(self._context, parsed, authentication, body)
+
+    async def _perform(self, exchange: _Exchange, head: Head, call: Call) -> Response:
+        """The operation, and whatever comes of it."""
+        self.metrics.in_flight += 1
+        try:
+            response = await self._operations[call.request.operation](call)
+        except ClientGoneError:
+            self.metrics.aborted += 1
+            raise
+        except Exception as error:  # noqa: BLE001  # every error is an answer
+            response = self._failure(exchange, error, head)
+        finally:
+            self.metrics.in_flight -= 1
+        return self._finish(response, exchange, self._world.now_ns())
 
     def _begin(self, peer: str) -> _Exchange:
         self._count += 1
@@ -230,6 +242,13 @@ class S3Endpoint:
         response.fields = identified + response.fields
         response.notes = exchange
         return response
+
+    def _failure(self, exchange: _Exchange, error: Exception, head: Head) -> Response:
+        """The answer to a request that failed; a bug goes to the log."""
+        if not isinstance(error, ApplianceError):
+            logger.error("request %s failed: internal error", exchange.request_id, exc_info=error)
+        request = head.request
+        return self._error(exchange, error, request.target, head=request.method == "HEAD")
 
     def _error(
         self, exchange: _Exchange, error: Exception, target: bytes, *, head: bool
@@ -256,11 +275,6 @@ class S3Endpoint:
                 exchange.operation,
                 str(error) or type(error).__name__,
             )
-
-
-def sealing_secret(credentials: Credentials) -> bytes:
-    """The `secret` of an endpoint, from what all nodes of an installation share: the root's keys."""
-    return hashlib.sha256(b"appliance sealing " + credentials.secret_key.encode()).digest()
 
 
 def _log_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import struct
@@ -48,7 +49,10 @@ class FunctionHandler:
         self.gone = 0
         self.finished = trio.Event()
 
-    async def handle(self, head: Head, body: IncomingBody) -> Response:
+    def handle(self, head: Head, body: IncomingBody) -> Callable[[], Awaitable[Response]]:
+        return functools.partial(self._handle, head, body)
+
+    async def _handle(self, head: Head, body: IncomingBody) -> Response:
         try:
             return await self._respond(head, body)
         except ClientGoneError:

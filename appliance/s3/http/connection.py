@@ -8,7 +8,7 @@ is still arriving is read for a while, or TCP would answer it with a reset that 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import trio
@@ -33,8 +33,10 @@ DISCARD_BYTES_MAX = 64 << 10
 class Handler(Protocol):
     """What the engine serves."""
 
-    async def handle(self, head: Head, body: IncomingBody) -> Response:
-        """Answer a request. Raises nothing but ClientGoneError: every other error is an answer."""
+    def handle(
+        self, head: Head, body: IncomingBody
+    ) -> Response | Callable[[], Awaitable[Response]]:
+        """Answer a request: at once, or by a function that waits. That raises nothing but ClientGoneError; other errors are answers."""
         ...
 
     def refuse(self, error: ApplianceError, peer: str) -> Response:
@@ -93,9 +95,11 @@ class Connection:
             return False
         if head is None:
             return False
-        body = IncomingBody(self._transport, head, self._received, Patience(shared.settings))
-        response = await shared.handler.handle(head, body)
-        return await self._answer(head, body, response)
+        body = IncomingBody(self._transport, head, self._received, shared.settings)
+        answer = shared.handler.handle(head, body)
+        if not isinstance(answer, Response):
+            answer = await answer()
+        return await self._answer(head, body, answer)
 
     # --- receiving a head -------------------------------------------------------
 
@@ -160,14 +164,13 @@ class Connection:
     async def _answer(
         self, head: Head | None, body: IncomingBody | None, response: Response
     ) -> bool:
-        old_and_unsized = head is not None and head.old and response.size is None
         close = (
             head is None
-            or old_and_unsized
             or not head.keep_alive
             or response.close
             or self._shared.draining
             or (body is not None and not body.ended and not _worth_discarding(body))
+            or (head.old and response.size is None)
         )
         await self._send(head, response, close=close)
         if head is None or body is None:

@@ -12,9 +12,20 @@ import msgspec
 
 from appliance.model.errors import UnsupportedError
 from appliance.s3.wire.errors import BadRequestError
-from appliance.s3.wire.request import Request, fold_headers
+from appliance.s3.wire.request import (
+    HEADER_BYTES_MAX,
+    HEADERS_MAX,
+    TARGET_BYTES_MAX,
+    Request,
+    fold_headers,
+)
 
 END = b"\r\n\r\n"
+_SURELY_FITS = min(HEADER_BYTES_MAX, TARGET_BYTES_MAX)
+
+# Header names as they arrive -> lower case; clients use few, so each is converted once.
+_NAMES_MAX = 1024
+_NAMES: dict[bytes, str] = {}
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -34,11 +45,12 @@ class Head(msgspec.Struct, frozen=True):
 class _Collector:
     """httptools' callbacks: keeps what it is told."""
 
-    __slots__ = ("complete", "pairs", "target")
+    __slots__ = ("complete", "headers", "pairs", "target")
 
     def __init__(self) -> None:
         self.target = b""
         self.pairs: list[tuple[bytes, bytes]] = []
+        self.headers: dict[str, str] = {}
         self.complete = False
 
     def on_url(self, url: bytes) -> None:
@@ -46,9 +58,18 @@ class _Collector:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.pairs.append((name, value))
+        known = _NAMES.get(name) or _lower(name)
+        self.headers[known] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         self.complete = True
+
+
+def _lower(name: bytes) -> str:
+    lower = name.decode("latin-1").lower()
+    if len(_NAMES) < _NAMES_MAX:
+        _NAMES[name] = lower
+    return lower
 
 
 class HeadProbe:
@@ -82,7 +103,14 @@ def parse_head(data: bytes, peer: str = "", *, tls: bool = False) -> Head:
         raise _malformed(error) from None
     if not collector.complete:
         raise BadRequestError("The request's head ends early.")
-    headers = fold_headers(collector.pairs)
+    headers = collector.headers
+    if (
+        len(headers) != len(collector.pairs)
+        or len(headers) > HEADERS_MAX
+        or len(data) > _SURELY_FITS
+    ):
+        # Repeated or large: the whole rule.
+        headers = fold_headers(collector.pairs)
     version = parser.get_http_version()
     if version not in {"1.1", "1.0"}:
         raise BadRequestError(f"The HTTP version {version} is not supported.")

@@ -12,6 +12,7 @@ from appliance.s3.http.head import Head
 from appliance.s3.http.patience import Patience
 from appliance.s3.http.response import CONTINUE
 from appliance.s3.http.transport import Transport
+from appliance.s3.settings import HttpSettings
 
 _CHUNKED_RECEIVE_BYTES = 64 << 10
 
@@ -24,6 +25,7 @@ class IncomingBody:
         "_expects",
         "_left",
         "_patience",
+        "_settings",
         "_transport",
         "length",
         "received_bytes",
@@ -31,10 +33,11 @@ class IncomingBody:
     )
 
     def __init__(
-        self, transport: Transport, head: Head, received: bytes, patience: Patience
+        self, transport: Transport, head: Head, received: bytes, settings: HttpSettings
     ) -> None:
         self._transport = transport
-        self._patience = patience
+        self._settings = settings
+        self._patience: Patience | None = None
         self._expects = head.expects
         self.length = head.content_length
         self._left = head.content_length or 0
@@ -105,6 +108,8 @@ class IncomingBody:
         return len(data)
 
     async def _receive(self, buffer: memoryview) -> int:
+        if self._patience is None:
+            self._patience = Patience(self._settings)
         if self._expects:
             self._expects = False
             await self._transport.send(CONTINUE, self._patience)

@@ -84,7 +84,9 @@ class Response:
 
     def head(self, *, close: bool, old: bool = False) -> bytes:
         """Status line, fields, framing, blank line. `old`: for HTTP/1.0, where a body of unknown length ends with the connection."""
-        size = self.size
+        body = self.body
+        # The hot path first: a body in memory.
+        size = len(body) if type(body) is bytes and self.content_length is None else self.size
         if self.status in _BODILESS:
             framing = b""
         elif size is not None:

@@ -68,7 +68,7 @@ class Call:
 
     def check_version(self) -> None:
         """Buckets are not versioned here: the one version there is has the id "null". Raises NoSuchVersionError."""
-        if self.query.get("versionId", "null") not in {"null", ""}:
+        if self.query and self.query.get("versionId", "null") not in {"null", ""}:
             raise NoSuchVersionError(bucket=self.bucket, key=self.key)
 
 

@@ -31,71 +31,112 @@ _scratch = memoryview(bytearray(JOINED_BYTES_MAX))
 _RENDERED_MAX = 8192
 _rendered: tuple[dict[int, tuple[ObjectInfo, bytes]], ...] = ({}, {})
 
-_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _STALE = b"x-appliance-stale: possible\r\n"
 # Reader.source -> X-Cache.
 _FROM = dict.fromkeys(("miss", "direct"), b"X-Cache: MISS\r\n")
 _HIT = b"X-Cache: HIT\r\n"
+_CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
+# A request without these, and without a query, wants the whole object and its plain headers.
+_SPECIAL = _CONDITIONS | {"range", "x-amz-checksum-mode"}
+
+
+def get_object_nowait(call: Call) -> Response | None:
+    """GetObject if it can be answered without waiting for anything. Raises as `get_object`."""
+    call.check_version()
+    reader = call.cache.open_nowait(call.bucket, call.key)
+    if reader is None:
+        return None
+    response = None
+    try:
+        status, lines, wanted = _describe(call, reader.info)
+        body = _bytes_nowait(reader, wanted)
+        if body is not None:
+            response = Response(status, lines + _reader_lines(reader), body)
+    finally:
+        if response is None or not isinstance(response.body, ReaderBody):
+            reader.close()
+    return response
 
 
 async def get_object(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
     call.check_version()
-    reader = call.cache.open_nowait(call.bucket, call.key)
-    if reader is None:
-        check_bucket_name(call.bucket)
-        check_key(call.key)
-        reader = await call.cache.open(call.bucket, call.key)
+    check_bucket_name(call.bucket)
+    check_key(call.key)
+    reader = await call.cache.open(call.bucket, call.key)
     try:
-        return await _respond(call, reader)
+        status, lines, wanted = _describe(call, reader.info)
+        body = await _bytes(reader, wanted)
     except BaseException:
         reader.close()
         raise
+    if not isinstance(body, ReaderBody):
+        reader.close()
+    return Response(status, lines + _reader_lines(reader), body)
+
+
+def head_object_nowait(call: Call) -> Response | None:
+    """HeadObject if the cache may tell at once."""
+    call.check_version()
+    info = call.cache.head_nowait(call.bucket, call.key)
+    return None if info is None else _head(call, info)
 
 
 async def head_object(call: Call) -> Response:
     """As GetObject, without opening anything."""
     call.check_version()
-    info = call.cache.head_nowait(call.bucket, call.key)
-    if info is None:
-        check_bucket_name(call.bucket)
-        check_key(call.key)
-        info = await call.cache.head(call.bucket, call.key)
+    check_bucket_name(call.bucket)
+    check_key(call.key)
+    return _head(call, await call.cache.head(call.bucket, call.key))
+
+
+def _head(call: Call, info: ObjectInfo) -> Response:
     status, lines, wanted = _describe(call, info)
     return Response(status, lines, content_length=wanted.length)
 
 
-async def _respond(call: Call, reader: Reader) -> Response:
-    """The response now owns the reader, or it is closed."""
-    status, lines, wanted = _describe(call, reader.info)
-    lines += _FROM.get(reader.source, _HIT)
-    if reader.stale:
-        lines += _STALE
+def _reader_lines(reader: Reader) -> bytes:
+    lines = _FROM.get(reader.source, _HIT)
+    return lines + _STALE if reader.stale else lines
+
+
+def _bytes_nowait(reader: Reader, wanted: ByteRange) -> bytes | ReaderBody | None:
+    """The body if its bytes, or the first of a large one, are here. A `ReaderBody` owns the reader then."""
     offset, length = wanted.offset, wanted.length
-    if length > JOINED_BYTES_MAX:
-        body = ReaderBody(reader, offset, length)
-        await body.begin()
-        return Response(status, lines, body)
     if not length:
-        data = b""
-    elif (
-        reader.fd >= 0
-        and reader.available_nowait(offset, length) >= length
-        and read_nowait(reader.fd, _scratch[:length], offset)
-    ):
-        data = bytes(_scratch[:length])
-    else:
-        data = await reader.read(offset, length)
-        if len(data) != length:
-            raise TruncatedFileError
-    reader.close()
-    return Response(status, lines, data)
+        return b""
+    if reader.fd < 0:
+        return None
+    available = reader.available_nowait(offset, length)
+    if length > JOINED_BYTES_MAX:
+        return ReaderBody(reader, offset, length) if available else None
+    if available < length:
+        return None
+    buffer = _scratch[:length]
+    return bytes(buffer) if read_nowait(reader.fd, buffer, offset) else None
+
+
+async def _bytes(reader: Reader, wanted: ByteRange) -> bytes | ReaderBody:
+    """The body, as soon as its first bytes are here."""
+    body = _bytes_nowait(reader, wanted)
+    if body is not None:
+        return body
+    if wanted.length > JOINED_BYTES_MAX:
+        source = ReaderBody(reader, wanted.offset, wanted.length)
+        await source.begin()
+        return source
+    data = await reader.read(wanted.offset, wanted.length)
+    if len(data) != wanted.length:
+        raise TruncatedFileError
+    return data
 
 
 def _describe(call: Call, info: ObjectInfo) -> tuple[int, bytes, ByteRange]:
     """Status, header lines and bytes wanted. Raises NotModifiedError, PreconditionFailedError, InvalidRangeError, ..."""
     headers, query = call.headers, call.query
-    if any(name in headers for name in _CONDITIONS):
+    if not query and _SPECIAL.isdisjoint(headers):
+        return 200, _rendered_lines(info, checksums=False), ByteRange(0, info.size)
+    if not _CONDITIONS.isdisjoint(headers):
         fields.conditions(headers).check_read(info)
     checksums = headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
     overrides = fields.response_overrides(query) if query else {}

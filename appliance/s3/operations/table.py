@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from appliance.s3.http.response import Response
 from appliance.s3.operations import (
     attributes,
     buckets,
@@ -12,8 +15,14 @@ from appliance.s3.operations import (
     tagging,
     writing,
 )
-from appliance.s3.operations.call import Operate
+from appliance.s3.operations.call import Call, Operate
 from appliance.s3.wire.operations import Operation
+
+# What may be answered without waiting for anything; None from one of these means: ask the function below.
+NOWAIT: dict[Operation, Callable[[Call], Response | None]] = {
+    Operation.GetObject: reading.get_object_nowait,
+    Operation.HeadObject: reading.head_object_nowait,
+}
 
 OPERATIONS: dict[Operation, Operate] = {
     Operation.ListBuckets: buckets.list_buckets,

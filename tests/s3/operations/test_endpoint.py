@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
-from appliance.auth.credentials import make_credentials
-from appliance.s3.endpoint import sealing_secret
 from appliance.s3.settings import S3Settings
 from tests.support.raw_http import reset
 from tests.support.s3_endpoint import ACCESS_KEY, RunningEndpoint, running_endpoint
@@ -117,12 +115,6 @@ async def test_a_client_gone_in_the_middle_of_an_upload_leaves_nothing(node: Run
     await node.endpoint.drain()
     assert node.backend.statistics()["objects"] == 0
     assert node.endpoint.statistics()["responses_aborted_total"] == 1
-
-
-def test_the_sealing_secret_follows_from_the_roots_keys_and_is_not_them():
-    one, other = (make_credentials("ACCESS", secret) for secret in ("secret-one", "secret-two"))
-    assert sealing_secret(one) == sealing_secret(one) != sealing_secret(other)
-    assert b"secret-one" not in sealing_secret(one)
 
 
 @pytest.mark.parametrize("header", ["Authorization", "x-amz-date"])
