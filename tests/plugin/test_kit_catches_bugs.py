@@ -49,6 +49,21 @@ async def test_a_gap_that_is_known_is_no_failure_and_one_that_closed_is() -> Non
         await check_backend(MemoryBackend(backend_config()), allow=gaps, only={name})
 
 
+@pytest.mark.parametrize("backend_class", [MemoryBackend, VersionIsTheSecond])
+async def test_what_fails_sometimes_may_pass(backend_class: type[MemoryBackend]) -> None:
+    name = "versions.change_with_the_bytes"
+    allow = Allowances(sometimes={name: "the clock is coarse"})
+    assert await check_backend(backend_class(backend_config()), allow=allow, only={name}) == [name]
+
+
+async def test_a_name_that_is_no_check_is_an_error_of_the_caller() -> None:
+    backend = MemoryBackend(backend_config())
+    with pytest.raises(ValueError, match=r"no such check: listing\.nothing"):
+        await check_backend(backend, only={"listing.nothing"})
+    with pytest.raises(ValueError, match=r"no such check: names\.typo"):
+        await check_backend(backend, allow=Allowances(gaps={"names.typo": "why"}))
+
+
 async def test_keys_that_a_storage_cannot_hold_must_be_refused() -> None:
     allow = Allowances(unstorable=lambda key: "\\" in key)
     with pytest.raises(NotConformingError, match="expected InvalidKeyError"):

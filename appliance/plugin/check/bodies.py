@@ -10,10 +10,8 @@ import trio
 from appliance.plugin.body import Body, Chunk, Digests
 
 
-class TestBody(Body):
+class ScribblingBody(Body):
     """`data` in chunks of `chunk_bytes` that share one buffer, scribbled over as soon as the next chunk is asked for."""
-
-    __test__ = False  # pytest collects by name
 
     def __init__(self, data: bytes, *, chunk_bytes: int = 1 << 18, size_known: bool = True) -> None:
         self.size = len(data) if size_known else None
@@ -47,7 +45,7 @@ class TestBody(Body):
         return Digests(hashlib.md5(self._data, usedforsecurity=False).hexdigest())
 
 
-class FailingBody(TestBody):
+class FailingBody(ScribblingBody):
     """Raises `error` once `good_bytes` have been taken; with all of them, just where it should have ended (a wrong checksum does that)."""
 
     def __init__(
@@ -62,7 +60,7 @@ class FailingBody(TestBody):
             raise self._error
 
 
-class StallingBody(TestBody):
+class StallingBody(ScribblingBody):
     """Sets `reached` once `good_bytes` have been taken, and then waits for `go`."""
 
     def __init__(self, data: bytes, *, good_bytes: int, size_known: bool = True) -> None:

@@ -53,8 +53,8 @@ async def matches_a_sorted_model(trial: Trial) -> None:
     """Prefixes, start_after and page sizes, without a delimiter and with "/"."""
     await _fill(trial)
     for prefix, delimiter in itertools.product(PREFIXES, ("", "/")):
-        for start_after in trial.random.sample(MARKERS, 4):
-            limit = trial.random.choice((1, 2, 3, 7, 1000))
+        for limit in (trial.random.choice((1, 2, 3)), trial.random.choice((7, 1000))):
+            start_after = trial.random.choice(MARKERS)
             await _compare(trial, prefix, delimiter, start_after, limit)
 
 
@@ -63,7 +63,7 @@ async def takes_any_delimiter(trial: Trial) -> None:
     await _fill(trial)
     for delimiter in ("a", ".", "//", "/b", "é/", "\U0001f600", "none"):
         for prefix in ("", "a", "b/"):
-            await _compare(trial, prefix, delimiter, "", trial.random.choice((1, 2, 1000)))
+            await _compare(trial, prefix, delimiter, "", trial.random.choice((2, 5, 1000)))
 
 
 async def pages_by_marker_miss_nothing(trial: Trial) -> None:

@@ -9,7 +9,7 @@ from appliance.model.errors import NoSuchKeyError
 from appliance.model.objects import ObjectInfo, PutOptions
 from appliance.plugin.body import BytesBody
 from appliance.plugin.check import expect
-from appliance.plugin.check.bodies import TestBody
+from appliance.plugin.check.bodies import ScribblingBody
 from appliance.plugin.check.trial import Trial
 
 MIB = 1 << 20
@@ -83,7 +83,7 @@ async def are_taken_chunk_by_chunk(trial: Trial) -> None:
     """A chunk is valid only until the next is asked for, whatever its size; no byte of a later one may leak in."""
     for chunk_bytes in (1, 7, 4096, MIB):
         data = trial.data(min(chunk_bytes * 50 + 3, 3 * MIB))
-        body = TestBody(data, chunk_bytes=chunk_bytes)
+        body = ScribblingBody(data, chunk_bytes=chunk_bytes)
         await trial.backend.put(trial.bucket, trial.key("a"), body, PutOptions())
         await trial.holds("a", data, f"put in chunks of {chunk_bytes} bytes")
 
@@ -92,7 +92,7 @@ async def may_be_of_unknown_size(trial: Trial) -> None:
     """`Body.size` is None where the sender did not say."""
     for size in (0, 1, MIB + 5):
         data = trial.data(size)
-        body = TestBody(data, size_known=False)
+        body = ScribblingBody(data, size_known=False)
         info = await trial.backend.put(trial.bucket, trial.key("a"), body, PutOptions())
         expect.equal(info.etag, md5(data), f"ETag of {size} bytes of unknown size")
         await trial.holds("a", data, "put with unknown size")
@@ -171,7 +171,7 @@ async def keep_their_checksums(trial: Trial) -> None:
     data = trial.data(MIB + 3)
     for algorithm in ALGORITHMS:
         right = BytesBody(data, (algorithm,)).digests().checksums
-        for body in (BytesBody(data, (algorithm,)), TestBody(data)):
+        for body in (BytesBody(data, (algorithm,)), ScribblingBody(data)):
             options = PutOptions(checksums=(algorithm,))
             await trial.backend.put(trial.bucket, trial.key("a"), body, options)
             kept = (await trial.head("a")).checksums

@@ -27,9 +27,9 @@ from appliance.model.objects import (
     UploadInfo,
 )
 from appliance.model.ranges import RangeSpec
-from appliance.plugin.backend import Backend
+from appliance.plugin.backend import Backend, Capabilities
 from appliance.plugin.check import expect
-from appliance.plugin.check.bodies import StallingBody, TestBody
+from appliance.plugin.check.bodies import StallingBody, ScribblingBody
 
 PUTS_AT_ONCE = 8
 
@@ -41,14 +41,17 @@ def _nothing(_key: str) -> bool:
 class Allowances(msgspec.Struct, frozen=True, kw_only=True):
     """What this storage is known not to do, beyond its declared Capabilities. The default allows nothing.
 
-    `gaps` maps names of checks to the reason why they fail here; each must still fail, so that the list stays true. `unstorable` tells
-    keys that the storage cannot hold: they must then be refused, not mangled. `part_sizes`: objects remember the sizes of their parts.
-    `timeout_s` bounds one check, in seconds; `many` is how many objects are many.
+    `gaps` maps names of checks to the reason why they fail here; each must still fail, so that the list stays true. `sometimes` is the same
+    for what fails only now and then, as races do: such a check may pass. `unstorable` tells keys that the storage cannot hold: they must
+    then be refused, not mangled. `part_sizes`: objects remember the sizes of their parts. `tag_times`: a change of tags leaves the time of
+    modification. `timeout_s` bounds one check, in seconds; `many` is how many objects are many.
     """
 
     gaps: Mapping[str, str] = {}
+    sometimes: Mapping[str, str] = {}
     unstorable: Callable[[str], bool] = _nothing
     part_sizes: bool = True
+    tag_times: bool = True
     timeout_s: float = 60.0
     many: int = 120
 
@@ -60,13 +63,17 @@ class Trial:
         self, backend: Backend, bucket: str, prefix: str, *, allow: Allowances, seed: str
     ) -> None:
         self.backend = backend
-        self.can = backend.capabilities
         self.bucket = bucket
         self.prefix = prefix
         self.shared = bool(prefix)
         self.allow = allow
         self.random = random.Random(seed)  # noqa: S311  # repeatable on purpose
         self._buckets: list[str] = []
+
+    @property
+    def can(self) -> Capabilities:
+        """What the backend declares; some learn it from their storage only when it is first used."""
+        return self.backend.capabilities
 
     def key(self, name: str) -> str:
         """The key of this trial that `name` stands for."""
@@ -91,7 +98,7 @@ class Trial:
     ) -> ObjectInfo:
         """Put an object whose chunks share one buffer; `options` are PutOptions' fields."""
         return await self.backend.put(
-            self.bucket, self.key(name), TestBody(data), PutOptions(**options), conditions
+            self.bucket, self.key(name), ScribblingBody(data), PutOptions(**options), conditions
         )
 
     async def put_all(self, objects: Mapping[str, bytes]) -> dict[str, ObjectInfo]:
@@ -192,7 +199,7 @@ class Trial:
 
     async def put_part(self, upload: UploadInfo, number: int, data: bytes) -> PartInfo:
         return await self.backend.put_part(
-            self.bucket, upload.key, upload.upload_id, number, TestBody(data)
+            self.bucket, upload.key, upload.upload_id, number, ScribblingBody(data)
         )
 
     async def complete(
