@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from appliance.plugin import Backend
-from appliance.plugin.check import CHECKS, Check, check_backend, run_check
+from appliance.plugin.check import CHECKS, Check, NotConformingError, check_backend, run_check
+from appliance_example.backend import MemoryBackend
 from appliance_example.plugin import appliance_backend
 from tests.support.plugin_host import backend_config
 
@@ -29,6 +30,16 @@ async def test_each_check(name: str, check: Check, backend: Backend) -> None:
 
 async def test_everything_in_one_call(backend: Backend) -> None:
     assert await check_backend(backend) == [name for name, _ in CHECKS]
+
+
+async def test_with_a_second_backend_on_the_same_store(backend: Backend) -> None:
+    assert isinstance(backend, MemoryBackend)
+    other = MemoryBackend(backend_config("other"), store=backend.store)
+    names = {name for name, _ in CHECKS if name.startswith("sharing.")}
+    assert set(await check_backend(backend, other=other, only=names)) == names
+    with pytest.raises(NotConformingError) as caught:
+        await check_backend(backend, other=MemoryBackend(backend_config()), only=names)
+    assert len(caught.value.exceptions) == len(names)
 
 
 async def test_within_a_bucket_of_somebody_else(backend: Backend) -> None:

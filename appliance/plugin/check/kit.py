@@ -28,6 +28,7 @@ from appliance.plugin.check import (
     objects,
     ranges,
     registers,
+    sharing,
     tags,
     uploads,
     versions,
@@ -51,6 +52,7 @@ AREAS: tuple[ModuleType, ...] = (
     registers,
     failures,
     concurrency,
+    sharing,
 )
 
 
@@ -73,10 +75,12 @@ async def check_backend(
     bucket: str = "",
     allow: Allowances | None = None,
     seed: int = 1,
+    other: Backend | None = None,
     only: Collection[str] = (),
 ) -> list[str]:
     """Run all checks (or those named in `only`) on a started backend; the names of those that ran. Raises NotConformingError.
 
+    `other` is a second backend on the same storage, as another node has it: give one where there can be one.
     `bucket` is an existing bucket to work in, where the backend cannot make buckets; else every check makes and removes its own.
     Registers cannot be removed: a few small ones named `check-...` stay behind on a storage that has registers.
     """
@@ -88,7 +92,9 @@ async def check_backend(
     failed: list[tuple[str, Exception]] = []
     for name, check in chosen:
         try:
-            await run_check(backend, name, check, bucket=bucket, allow=allow, seed=seed)
+            await run_check(
+                backend, name, check, bucket=bucket, allow=allow, seed=seed, other=other
+            )
         except Exception as error:  # noqa: BLE001  # whatever it is, the other checks go on
             failed.append((name, error))
     if failed:
@@ -108,12 +114,19 @@ async def run_check(
     bucket: str = "",
     allow: Allowances | None = None,
     seed: int = 1,
+    other: Backend | None = None,
 ) -> None:
     """Run one check. Raises ViolationError, or what the backend raised."""
     allow = allow or Allowances()
     reason = allow.gaps.get(name)
     try:
-        await _run(backend, name, check, bucket, allow, seed)
+        with trio.move_on_after(allow.timeout_s) as scope:
+            async with open_trial(
+                backend, name, bucket=bucket, allow=allow, seed=seed, other=other
+            ) as one:
+                await check(one)
+        if scope.cancelled_caught:
+            _too_slow(allow.timeout_s)
     except Exception:
         if reason is None and name not in allow.sometimes:
             raise
@@ -122,14 +135,8 @@ async def run_check(
         raise ViolationError(f"passes, but is listed as a gap ({reason}): remove it from the gaps")
 
 
-async def _run(
-    backend: Backend, name: str, check: Check, bucket: str, allow: Allowances, seed: int
-) -> None:
-    with trio.move_on_after(allow.timeout_s) as scope:
-        async with open_trial(backend, name, bucket=bucket, allow=allow, seed=seed) as one:
-            await check(one)
-    if scope.cancelled_caught:
-        raise ViolationError(f"not done after {allow.timeout_s:g} s")
+def _too_slow(timeout_s: float) -> None:
+    raise ViolationError(f"not done after {timeout_s:g} s")
 
 
 def _reason(error: BaseException) -> str:

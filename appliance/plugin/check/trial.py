@@ -29,7 +29,7 @@ from appliance.model.objects import (
 from appliance.model.ranges import RangeSpec
 from appliance.plugin.backend import Backend, Capabilities
 from appliance.plugin.check import expect
-from appliance.plugin.check.bodies import StallingBody, ScribblingBody
+from appliance.plugin.check.bodies import ScribblingBody, StallingBody
 
 PUTS_AT_ONCE = 8
 
@@ -60,13 +60,22 @@ class Trial:
     """See the module. `shared` is true where `bucket` belongs to somebody else and only `prefix` is ours."""
 
     def __init__(
-        self, backend: Backend, bucket: str, prefix: str, *, allow: Allowances, seed: str
+        self,
+        backend: Backend,
+        bucket: str,
+        prefix: str,
+        *,
+        allow: Allowances,
+        seed: str,
+        other: Backend | None = None,
     ) -> None:
         self.backend = backend
+        self.other = other or backend
         self.bucket = bucket
         self.prefix = prefix
         self.shared = bool(prefix)
         self.allow = allow
+        self.seed = seed
         self.random = random.Random(seed)  # noqa: S311  # repeatable on purpose
         self._buckets: list[str] = []
 
@@ -74,6 +83,10 @@ class Trial:
     def can(self) -> Capabilities:
         """What the backend declares; some learn it from their storage only when it is first used."""
         return self.backend.capabilities
+
+    def by_other(self) -> Trial:
+        """The same corner of the storage, through the second backend."""
+        return Trial(self.other, self.bucket, self.prefix, allow=self.allow, seed=self.seed)
 
     def key(self, name: str) -> str:
         """The key of this trial that `name` stands for."""
@@ -253,11 +266,13 @@ async def open_trial(
     bucket: str = "",
     allow: Allowances | None = None,
     seed: int = 1,
+    other: Backend | None = None,
 ) -> AsyncIterator[Trial]:
     """A trial for the check `name`: in a bucket made for it, or below a prefix of the existing `bucket`."""
     made = bucket or f"check-{fresh_token()}"
     prefix = f"{name}-{fresh_token()}/" if bucket else ""
-    one = Trial(backend, made, prefix, allow=allow or Allowances(), seed=f"{seed} {name}")
+    allow = allow or Allowances()
+    one = Trial(backend, made, prefix, allow=allow, seed=f"{seed} {name}", other=other)
     if not bucket:
         await backend.create_bucket(made)
     try:
