@@ -33,7 +33,8 @@ class Reader(Protocol):
     """One version of one object, open: it stays readable, whole, whatever happens to the name meanwhile. Close it.
 
     Bytes are served from `fd` (sendfile, preadv) once `available` says they are there; a front end that cannot use a descriptor, or finds
-    `fd` < 0 (the bytes do not touch this disk: it is full or failing), iterates `stream`.
+    `fd` < 0 (the bytes do not touch this disk: it is full or failing), iterates `stream`. Look at `fd` anew after each `available`: when
+    the disk gives out in the middle, it becomes a window in memory, where what `available` named can be read until 16 MiB have come since.
     """
 
     info: ObjectInfo
@@ -65,12 +66,16 @@ class Reader(Protocol):
 
 
 class Invalidation(msgspec.Struct, frozen=True):
-    """A name changed: through which front end ("s3", "mount", "peer", "backend"), and to which version (None: deleted or unknown)."""
+    """A name changed: through which front end ("s3", "mount", "peer", "backend"), and to which version (None: deleted or unknown).
+
+    `pending`: a write is in progress, or it is not known what became of one; another one follows when it is.
+    """
 
     bucket: str
     key: str
     origin: str
     info: ObjectInfo | None
+    pending: bool = False
 
 
 class Cache(Protocol):

@@ -357,6 +357,7 @@ class ObjectCache(Forward):
             nursery.start_soon(self._fetcher.settle, entry)
 
     def _tell(self, name: Name, origin: str, info: ObjectInfo | None) -> None:
-        change = Invalidation(name[0], name[1], origin, info)
+        pending = name in self._coherence.suspects
+        change = Invalidation(name[0], name[1], origin, info, pending)
         for listener in tuple(self._listeners.values()):
             listener(change)
