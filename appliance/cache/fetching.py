@@ -255,6 +255,12 @@ class Fetcher:
         self.index.doom(entry, "disk")
         self.index.pressed(entry.info.size)
 
+    def cannot_read(self, entry: Entry, error: Exception) -> None:
+        """A cached file would not give its bytes back."""
+        self.disk_failures += 1
+        logger.warning("Cannot read a cached file (%s); fetching %s/%s anew", error, *entry.name)
+        self.index.doom(entry, "disk")
+
     async def settle(self, entry: Entry) -> None:
         """Nobody reads a partial entry any more: save its block map, so that a restart finds what is here."""
         blocks = entry.blocks

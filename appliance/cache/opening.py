@@ -20,12 +20,13 @@ import trio
 from awscrt import checksums as crt
 
 from appliance.cache.coherence import Coherence
+from appliance.cache.direct import DirectReader
 from appliance.cache.entry import Entry, Fetch
 from appliance.cache.fetching import Fetcher
 from appliance.cache.plan.blocks import BLOCK_BYTES, BlockMap
 from appliance.cache.plan.fetch import FETCH_BLOCKS, Span
 from appliance.cache.plan.s3fifo import Name
-from appliance.cache.readers import DirectReader, FileReader, FillingReader
+from appliance.cache.readers import FileReader, FillingReader
 from appliance.cache.routes import Route
 from appliance.cache.sources import chunks_of, read_from
 from appliance.model.errors import (
@@ -54,6 +55,7 @@ class Flight:
     """One task that opens one name, and those who wait for it."""
 
     __slots__ = (
+        "asked",
         "entry",
         "error",
         "installable",
@@ -69,6 +71,7 @@ class Flight:
     def __init__(self, name: Name, route: Route) -> None:
         self.name = name
         self.route = route
+        self.asked = False  # what its answer says may be older than who joins now
         self.landed = trio.Event()
         self.scope = trio.CancelScope()
         self.waiting = 0
@@ -158,26 +161,36 @@ class Opener:
             entry.release()
             return DirectReader(self._fetcher, entry)
         if entry.complete:
-            return FileReader(self._world, entry, source, stale=stale)
+            return FileReader(self._fetcher, entry, source, stale=stale)
         return FillingReader(self._fetcher, entry, source, stale=stale)
 
     async def open(self, name: Name, route: Route) -> AnyReader:
         """Wait for the flight of `name`, starting it where there is none."""
-        flight = self._flights.get(name)
-        if flight is None:
-            flight = self._flights[name] = Flight(name, route)
-            if self._fetcher.nursery is None:
-                raise RuntimeError("ObjectCache.run is not running")
-            self._fetcher.nursery.start_soon(self._fly, flight)
-        flight.waiting += 1
-        try:
-            await flight.landed.wait()
-        except BaseException:
-            self._leave(flight)
-            raise
-        if flight.entry is None:
-            raise flight.error or BackendUnavailableError(bucket=name[0], key=name[1])
-        return self.reader(flight.entry, flight.source, stale=flight.stale)
+        while True:
+            flight = self._flights.get(name) or self._take_off(name, route)
+            # With freshness 0 a use is to be validated by a question asked after it began. Who comes late shares the bytes, not the answer.
+            late = flight.asked and not route.freshness_s
+            flight.waiting += 1
+            try:
+                await flight.landed.wait()
+            except BaseException:
+                self._leave(flight)
+                raise
+            if flight.entry is None:
+                if late:
+                    continue
+                raise flight.error or BackendUnavailableError(bucket=name[0], key=name[1])
+            if late and not flight.stale:
+                flight.entry.release()
+                continue
+            return self.reader(flight.entry, flight.source, stale=flight.stale)
+
+    def _take_off(self, name: Name, route: Route) -> Flight:
+        if self._fetcher.nursery is None:
+            raise RuntimeError("ObjectCache.run is not running")
+        flight = self._flights[name] = Flight(name, route)
+        self._fetcher.nursery.start_soon(self._fly, flight)
+        return flight
 
     def _leave(self, flight: Flight) -> None:
         """Someone who waited was cancelled."""
@@ -195,6 +208,7 @@ class Opener:
             del self._flights[flight.name]
 
     async def _fly(self, flight: Flight) -> None:
+        flight.asked = True
         try:
             with flight.scope:
                 await self._find(flight)

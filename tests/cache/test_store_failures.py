@@ -67,12 +67,10 @@ async def test_a_reader_whose_disk_fills_up_midway_goes_on_past_the_cache(tmp_pa
         got = b""
         while len(got) < len(data):
             count = await reader.available(len(got), len(data) - len(got))
-            if reader.fd < 0:
-                assert count == 0
-                async for chunk in reader.stream(len(got), len(data) - len(got)):
-                    got += chunk
-            else:
-                got += os.pread(reader.fd, count, len(got))
+            assert reader.available_nowait(len(got), count) == count
+            got += os.pread(reader.fd, count, len(got))
+        assert os.fstat(reader.fd).st_blocks * 512 < 17 * MIB
+        assert await reader.read(5, MIB) == data[5 : 5 + MIB]
         reader.close()
         assert got == data
         assert reader.source == "direct"
@@ -112,3 +110,15 @@ async def test_a_full_filesystem_is_a_normal_state(tmp_path):
                     assert await s.get(key) == data
                     await s.quiet()
             assert s.cache.statistics()["evicted_objects"] > 0
+
+
+async def test_a_cached_file_that_cannot_be_read_is_fetched_anew(tmp_path):
+    async with stack(tmp_path, freshness_s=FOR_EVER) as s:
+        data = os.urandom(MIB)
+        await s.put("k", data)
+        reader = await s.cache.open("data", "k")
+        os.truncate(s.files()[0], 1000)
+        assert await reader.read(0, MIB) == data
+        reader.close()
+        assert await s.get("k") == data
+        assert s.backend.asked["read"] > 1
