@@ -12,7 +12,7 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
 
@@ -24,6 +24,7 @@ from appliance.auth.sigv4 import Verifier
 from appliance.cache.api import Cache
 from appliance.model.errors import AccessDeniedError, ApplianceError, UnsupportedError
 from appliance.s3.access_log import AccessLog, LogLine
+from appliance.s3.http.connection import Answer
 from appliance.s3.http.errors import ClientGoneError
 from appliance.s3.http.head import Head
 from appliance.s3.http.incoming import IncomingBody
@@ -145,9 +146,7 @@ class S3Endpoint:
 
     # --- what the HTTP server asks ------------------------------------------------
 
-    def handle(
-        self, head: Head, body: IncomingBody
-    ) -> Response | Callable[[], Awaitable[Response]]:
+    def handle(self, head: Head, body: IncomingBody) -> Answer:
         """See `http.connection.Handler`."""
         request = head.request
         exchange = self._begin(request.peer)

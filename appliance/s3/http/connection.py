@@ -11,11 +11,13 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
+import msgspec
 import trio
 
 from appliance.model.errors import ApplianceError
 from appliance.s3.http.errors import ClientGoneError, ResponseCutError, TruncatedFileError
 from appliance.s3.http.head import END, Head, HeadProbe, parse_head
+from appliance.s3.http.hot import HotLane
 from appliance.s3.http.idle import IdleConnections
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.patience import Patience
@@ -30,12 +32,14 @@ logger = logging.getLogger(__name__)
 DISCARD_BYTES_MAX = 64 << 10
 
 
+# At once, or by a function that waits.
+Answer = Response | Callable[[], Awaitable[Response]]
+
+
 class Handler(Protocol):
     """What the engine serves."""
 
-    def handle(
-        self, head: Head, body: IncomingBody
-    ) -> Response | Callable[[], Awaitable[Response]]:
+    def handle(self, head: Head, body: IncomingBody) -> Answer:
         """Answer a request: at once, or by a function that waits. That raises nothing but ClientGoneError; other errors are answers."""
         ...
 
@@ -54,16 +58,32 @@ class Shared(Protocol):
     handler: Handler
     settings: HttpSettings
     idle: IdleConnections
+    hot: HotLane[Turn]
     draining: bool
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What a turn on the hot lane left to the connection's task: bytes received, or a request and its answer, or an error.
+
+    `unsent` is the rest of an answer that has been sent in part. Nothing at all: the client will send no more.
+    """
+
+    data: bytes = b""
+    head: Head | None = None
+    body: IncomingBody | None = None
+    answer: Answer | None = None
+    unsent: bytes | None = None
+    error: Exception | None = None
 
 
 class Connection:
     """Runs one connection; owns its transport."""
 
-    __slots__ = ("_peer", "_received", "_scope", "_shared", "_tls", "_transport")
+    __slots__ = ("_fd", "_peer", "_received", "_scope", "_shared", "_tls", "_transport")
 
     def __init__(self, transport: Transport, shared: Shared, peer: str, *, tls: bool) -> None:
         self._transport = transport
+        self._fd = transport.pollable_fd
         self._shared = shared
         self._peer = peer
         self._tls = tls
@@ -86,9 +106,18 @@ class Connection:
             self._transport.abort()
 
     async def _serve_one(self) -> bool:
-        """One request and its response; False when the connection is to end."""
+        """One request and its response (or, on the hot lane, any number and then one); False when the connection is to end."""
         shared = self._shared
         try:
+            if not self._received and self._fd >= 0:
+                turn = await self._park()
+                if turn.answer is not None:
+                    return await self._complete(turn)
+                if turn.error is not None:
+                    raise turn.error
+                if not turn.data:
+                    return False
+                self._received = turn.data
             head = await self._next_head()
         except ApplianceError as error:
             await self._answer(None, None, shared.handler.refuse(error, self._peer))
@@ -96,10 +125,67 @@ class Connection:
         if head is None:
             return False
         body = IncomingBody(self._transport, head, self._received, shared.settings)
-        answer = shared.handler.handle(head, body)
+        return await self._complete(Turn(b"", head, body, shared.handler.handle(head, body)))
+
+    async def _complete(self, turn: Turn) -> bool:
+        """Answer what was asked for; False when the connection is to end."""
+        answer = turn.answer
         if not isinstance(answer, Response):
+            assert answer is not None  # noqa: S101  # the caller looked
             answer = await answer()
-        return await self._answer(head, body, answer)
+        return await self._answer(turn.head, turn.body, answer, turn.unsent)
+
+    # --- the hot lane -----------------------------------------------------------
+
+    async def _park(self) -> Turn:
+        shared = self._shared
+        if shared.draining:
+            return Turn()
+        shared.idle.enter(self._scope)
+        try:
+            return await shared.hot.park(self._fd, self._take_turn)
+        finally:
+            shared.idle.leave(self._scope)
+
+    def _take_turn(self) -> Turn | None:
+        """There is something to receive: do what can be done about it now. None: all of it."""
+        data = b""
+        try:
+            received = self._transport.receive_nowait()
+            if received is None:
+                return None
+            data = received
+            if data.find(END) != len(data) - len(END) or data[0] in b"\r\n":
+                # The client's end, half a head, a body, or several requests.
+                return Turn(data)
+            return self._answer_now(parse_head(data, self._peer, tls=self._tls))
+        except Exception as error:  # noqa: BLE001  # raised in the connection's task
+            return Turn(data, error=error)
+
+    def _answer_now(self, head: Head) -> Turn | None:
+        """A request without a body, or whose body is still to come."""
+        shared = self._shared
+        body = IncomingBody(self._transport, head, b"", shared.settings)
+        answer = shared.handler.handle(head, body)
+        if (
+            not isinstance(answer, Response)
+            or not isinstance(answer.body, bytes)
+            or answer.close
+            or not head.keep_alive
+            or head.old
+            or not body.ended
+            or shared.draining
+        ):
+            return Turn(b"", head, body, answer)
+        data = answer.head(close=False)
+        if head.request.method != "HEAD":
+            data += answer.body
+        count = self._transport.send_nowait(data)
+        if count < len(data):
+            return Turn(b"", head, body, answer, data[count:])
+        shared.handler.sent(answer, count, None)
+        shared.idle.enter(self._scope)
+        return None
 
     # --- receiving a head -------------------------------------------------------
 
@@ -162,8 +248,13 @@ class Connection:
     # --- sending a response ------------------------------------------------------
 
     async def _answer(
-        self, head: Head | None, body: IncomingBody | None, response: Response
+        self,
+        head: Head | None,
+        body: IncomingBody | None,
+        response: Response,
+        unsent: bytes | None = None,
     ) -> bool:
+        """Send a response (or the rest of one, `unsent`); False when the connection is to end."""
         close = (
             head is None
             or not head.keep_alive
@@ -172,7 +263,7 @@ class Connection:
             or (body is not None and not body.ended and not _worth_discarding(body))
             or (head.old and response.size is None)
         )
-        await self._send(head, response, close=close)
+        await self._send(head, response, unsent, close=close)
         if head is None or body is None:
             await self._linger()
             return False
@@ -182,15 +273,17 @@ class Connection:
         self._received = body.unread
         return not close
 
-    async def _send(self, head: Head | None, response: Response, *, close: bool) -> None:
+    async def _send(
+        self, head: Head | None, response: Response, unsent: bytes | None, *, close: bool
+    ) -> None:
         """Send it, tell the handler, and pass on what cut it off."""
         old = head is not None and head.old
-        data = response.head(close=close, old=old)
+        data = response.head(close=close, old=old) if unsent is None else unsent
         content = response.body
         bodiless = head is not None and head.request.method == "HEAD"
         count = 0
         if isinstance(content, bytes):
-            if not bodiless:
+            if not bodiless and unsent is None:
                 data += content
             count = self._transport.send_nowait(data)
             if count == len(data):

@@ -21,6 +21,8 @@ class IdleConnections:
         return len(self._deadlines)
 
     def enter(self, scope: trio.CancelScope) -> None:
+        """Idle from now on; also for one that was idle already."""
+        self._deadlines.pop(scope, None)
         if not self._deadlines:
             self._nonempty.set()
         self._deadlines[scope] = trio.current_time() + self._timeout_s

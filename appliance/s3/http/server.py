@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import trio
 
 from appliance.model.errors import SlowDownError
-from appliance.s3.http.connection import Connection, Handler
+from appliance.s3.http.connection import Connection, Handler, Turn
 from appliance.s3.http.errors import ClientGoneError
+from appliance.s3.http.hot import HotLane
 from appliance.s3.http.idle import IdleConnections
 from appliance.s3.http.transport import PlainTransport, TlsTransport, Transport
 from appliance.s3.settings import HttpSettings
@@ -44,6 +45,7 @@ class HttpServer:
         self.handler = handler
         self.settings = settings
         self.idle = IdleConnections(settings.idle_timeout_s)
+        self.hot: HotLane[Turn] = HotLane()
         self.draining = False
         self._world = world
         self._tls = tls
@@ -62,6 +64,7 @@ class HttpServer:
         """Serve until drained. Takes the listening sockets over and closes them."""
         async with trio.open_nursery() as watching:
             watching.start_soon(self.idle.watch)
+            watching.start_soon(self.hot.run)
             async with trio.open_nursery() as serving:
                 self._serving = serving.cancel_scope
                 await self._accept_all(listeners, serving, task_status)
@@ -86,6 +89,7 @@ class HttpServer:
             "connections_idle": len(self.idle),
             "connections_accepted_total": self._accepted,
             "connections_turned_away_total": self._turned_away,
+            **self.hot.statistics(),
         }
 
     async def _accept_all(

@@ -37,6 +37,12 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 class Transport(Protocol):
     """See the module. Not for use by two tasks at once."""
 
+    pollable_fd: int  # readable when there is something to receive; -1 where that cannot be told
+
+    def receive_nowait(self) -> bytes | None:
+        """Bytes that are here; b"" when the client will send no more, None when there are none yet. Only with `pollable_fd`."""
+        ...
+
     async def receive(self) -> bytes:
         """Wait for bytes, without a time limit of its own; b"" when the client will send no more. Always a checkpoint."""
         ...
@@ -75,18 +81,23 @@ class PlainTransport:
 
     def __init__(self, sock: socket.socket, world: World) -> None:
         self._sock = sock
-        self._fd = sock.fileno()
+        self._fd = self.pollable_fd = sock.fileno()
         self._world = world
+
+    def receive_nowait(self) -> bytes | None:
+        try:
+            return self._sock.recv(HEAD_RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            raise ClientGoneError from error
 
     async def receive(self) -> bytes:
         while True:
             await trio.lowlevel.wait_readable(self._fd)
-            try:
-                return self._sock.recv(HEAD_RECEIVE_BYTES)
-            except (BlockingIOError, InterruptedError):
-                continue
-            except OSError as error:
-                raise ClientGoneError from error
+            data = self.receive_nowait()
+            if data is not None:
+                return data
 
     async def receive_into(self, buffer: memoryview, patience: Patience) -> int:
         while True:
@@ -172,12 +183,18 @@ class PlainTransport:
 class TlsTransport:
     """TLS over a TCP socket, by trio's SSLStream. File bytes pass through memory to be encrypted."""
 
+    # What is readable may be half a record; and a whole one may be in the stream's buffer.
+    pollable_fd = -1
+
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, world: World) -> None:
         self._sock = trio.socket.from_stdlib_socket(sock)
         self._stream = trio.SSLStream(
             trio.SocketStream(self._sock), context, server_side=True, https_compatible=True
         )
         self._world = world
+
+    def receive_nowait(self) -> bytes | None:
+        return None
 
     async def receive(self) -> bytes:
         try:
