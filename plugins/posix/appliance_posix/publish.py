@@ -208,13 +208,16 @@ def _step_aside(bucket: Bucket, key: str) -> bool:
 
 
 def reseal(bucket: Bucket, found: Found, record: Record, *, true: bool = True) -> None:
-    """Store a changed record with a file in place. One atomic step; its fingerprint says "now" as ctime, which the step itself causes.
+    """Store a changed record with a file in place. One atomic step; its fingerprint says "now" as ctime, which the step itself causes
+    (an xattr does; after a sidecar ctime is moved on purpose: the change must show in the version).
 
     A file that was changed by hand (not `true`) keeps a fingerprint that does not match, and so its synthetic ETag.
     """
     stat = os.fstat(found.fd)
     now = bucket.volume.clocks.now_ns()
-    fingerprint = Fingerprint(stat.st_size, stat.st_mtime_ns, now, stat.st_ino)
+    fingerprint = Fingerprint(
+        stat.st_size, stat.st_mtime_ns, now, stat.st_ino, before_ns=stat.st_ctime_ns
+    )
     new = metadata.save(
         bucket,
         found.fd,
@@ -222,6 +225,9 @@ def reseal(bucket: Bucket, found: Found, record: Record, *, true: bool = True) -
         changed(record, fingerprint=fingerprint if true else NO_FINGERPRINT),
         found.key,
     )
+    if not bucket.volume.features.xattrs:
+        with contextlib.suppress(PermissionError):  # somebody else's file
+            os.fchmod(found.fd, stat_module.S_IMODE(stat.st_mode))
     os.fsync(found.fd)
     if record.spilled and record.spilled != new.spilled:
         metadata.forget(bucket, stat.st_ino, record)
@@ -300,6 +306,9 @@ def prune(bucket: Bucket, directory: bytes) -> None:
                 return
             try:
                 os.rmdir(name, dir_fd=fd)
+                if not bucket.volume.features.local:
+                    # A CephFS server makes others who use this directory wait, up to 5 s, until somebody wants this on disk.
+                    os.fsync(fd)
             except OSError:
                 return
             finally:

@@ -24,12 +24,15 @@ CTIME_WINDOW_SHARED_NS = 2_000_000_000
 
 
 class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
-    """Which state of which file a record is about."""
+    """Which state of which file a record is about. `before_ns`: the exact ctime until the record was replaced, for a sidecar cannot be
+    replaced in the same step in which its file's ctime moves.
+    """
 
     size: int
     mtime_ns: int
     ctime_ns: int
     inode: int
+    before_ns: int = 0
 
     @classmethod
     def of(cls, stat: os.stat_result) -> Fingerprint:
@@ -40,7 +43,10 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
             self.inode == stat.st_ino
             and self.size == stat.st_size
             and self.mtime_ns == stat.st_mtime_ns
-            and abs(stat.st_ctime_ns - self.ctime_ns) <= window_ns
+            and (
+                abs(stat.st_ctime_ns - self.ctime_ns) <= window_ns
+                or stat.st_ctime_ns == self.before_ns
+            )
         )
 
 
