@@ -35,7 +35,7 @@ def check_new_bucket_name(bucket: str) -> None:
     """Raise InvalidBucketNameError unless CreateBucket may create `bucket`."""
     if (
         not _NEW_BUCKET.match(bucket)
-        or ".." in bucket
+        or any(pair in bucket for pair in ("..", ".-", "-."))
         or _IP_ADDRESS.match(bucket)
         or bucket.startswith(_RESERVED_PREFIXES)
         or bucket.endswith(_RESERVED_SUFFIXES)

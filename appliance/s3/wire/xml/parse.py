@@ -37,16 +37,18 @@ class DeleteRequest(msgspec.Struct, frozen=True):
 
 
 def parse_complete_multipart_upload(body: bytes) -> tuple[CompletedPart, ...]:
-    """The parts, ascending. Raises MalformedXmlError (also for none), InvalidPartOrderError, InvalidArgumentValueError."""
+    """The parts, ascending; of a part named again (it was sent twice) the last counts, as ceph/s3-tests wants it.
+
+    Raises MalformedXmlError (also for none), InvalidPartOrderError, InvalidArgumentValueError.
+    """
     root = parse_tree(body, "CompleteMultipartUpload")
     root.fields(_NONE, many="Part")
     parts = [_completed_part(node) for node in root.children]
     if not parts or len(parts) > PART_NUMBER_MAX:
         raise MalformedXmlError
-    for earlier, later in itertools.pairwise(parts):
-        if earlier.number >= later.number:
-            raise InvalidPartOrderError
-    return tuple(parts)
+    if any(earlier.number > later.number for earlier, later in itertools.pairwise(parts)):
+        raise InvalidPartOrderError
+    return tuple({part.number: part for part in parts}.values())
 
 
 def _completed_part(node: Node) -> CompletedPart:

@@ -50,6 +50,11 @@ def test_a_completion_names_its_parts():
     )
 
 
+def test_of_a_part_named_twice_the_last_counts():
+    parts = parse_complete_multipart_upload(completion(part(1, "a"), part(1, "b"), part(2, "c")))
+    assert [(one.number, one.etag) for one in parts] == [(1, "b"), (2, "c")]
+
+
 def test_ten_thousand_parts_are_read():
     parts = parse_complete_multipart_upload(completion(*(part(n) for n in range(1, 10_001))))
     assert [one.number for one in parts] == list(range(1, 10_001))
@@ -61,7 +66,7 @@ def test_ten_thousand_parts_are_read():
         (b"", MalformedXmlError),
         (completion(), MalformedXmlError),
         (completion(part(2), part(1)), InvalidPartOrderError),
-        (completion(part(1), part(1)), InvalidPartOrderError),
+        (completion(part(1), part(2), part(1)), InvalidPartOrderError),
         (completion(part(0)), InvalidArgumentValueError),
         (completion(part(10_001)), InvalidArgumentValueError),
         (completion(part("9" * 5000)), InvalidArgumentValueError),
