@@ -13,6 +13,7 @@ import errno
 import logging
 import mimetypes
 import os
+from collections.abc import Awaitable, Callable
 
 from appliance.cache.api import Cache, Reader
 from appliance.model.errors import ApplianceError, NoSuchKeyError
@@ -38,13 +39,21 @@ class Files:
     """Files of one mount."""
 
     def __init__(
-        self, cache: Cache, world: World, inodes: Inodes, attributes: Attributes, staging: str
+        self,
+        cache: Cache,
+        world: World,
+        inodes: Inodes,
+        attributes: Attributes,
+        staging: str,
+        forget_name: Callable[[Node], Awaitable[None]],
     ) -> None:
+        """`forget_name` has the kernel drop the name of a node."""
         self._cache = cache
         self._world = world
         self._inodes = inodes
         self._attributes = attributes
         self._staging = staging
+        self._forget_name = forget_name
         self.buffer = ReadBuffer(world)
         self.published = 0
         self.failed = 0
@@ -189,9 +198,10 @@ class Files:
             try:
                 info = await self._put(node, draft)
             except BaseException:
-                draft.dirty = True
+                draft.dirty = draft.refused = True
                 self.failed += 1
                 raise
+            draft.refused = False
             draft.exclusive = False
             self.published += 1
             self._inodes.published(node, info)
@@ -221,14 +231,21 @@ class Files:
         return posix_metadata.merge(own, facts)
 
     async def flush(self, handle: FileHandle) -> None:
-        if handle.writable:
+        """close(2) of one descriptor, or fsync(2)."""
+        if not handle.writable:
+            return
+        try:
             await self.publish(handle.node)
+        except (ApplianceError, OSError):
+            # If this was the last close, the name now stands for what the backend has, and the kernel must ask.
+            await self._forget_name(handle.node)
+            raise
 
     async def release(self, handle: FileHandle) -> None:
         """The last descriptor of this handle is closed. What shared mappings wrote after the last close is published here."""
         node = handle.node
         try:
-            if handle.writable:
+            if handle.writable and node.draft is not None and not node.draft.refused:
                 await self.publish(node)
         except (ApplianceError, OSError):
             log.exception(

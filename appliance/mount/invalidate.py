@@ -90,6 +90,8 @@ class Invalidator:
 
     def changed(self, change: Invalidation) -> None:
         """The cache's listener: never blocks."""
+        if self._is_known_absence(change):
+            return
         self._recent.touch(change.bucket, change.key)
         if change.origin == "mount":
             return
@@ -100,15 +102,34 @@ class Invalidator:
             )
         for name in names_to_drop(self._inodes, change):
             self._names[name] = None
-        if change.info is None:
+        if change.info is None and not change.pending:
             self._directories.update(
                 ((change.bucket, directory), None)
                 for directory in (change.key, *ancestors(change.key))
                 if directory.endswith("/") and self._inodes.find(change.bucket, directory)
             )
+        self._wake()
+
+    def _is_known_absence(self, change: Invalidation) -> bool:
+        """True if this tells that the backend lacks what nobody here believed in: a lookup of ours found nothing."""
+        return (
+            change.origin == "backend"
+            and change.info is None
+            and self._inodes.find(change.bucket, change.key) is None
+        )
+
+    def _wake(self) -> None:
         if self._names or self._directories:
             self._idle = trio.Event() if self._idle.is_set() else self._idle
             self._work.set()
+
+    async def forget_name(self, node: Node) -> None:
+        """Have the kernel drop the name of `node`; returns when it has."""
+        parent = self._inodes.parent(node)
+        if parent is not None and node.named:
+            self._names[parent.ino, split(node.key)[1]] = None
+            self._wake()
+            await self.settled()
 
     async def settled(self) -> None:
         """Wait until the kernel knows of all changes told so far."""

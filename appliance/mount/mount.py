@@ -42,9 +42,16 @@ class Mount:
         self._recent = Recent()
         attributes = Attributes(settings, os.getuid(), os.getgid())
         self._tree = Tree(cache, world, self._inodes, self._recent, settings.grace_s)
-        self._files = Files(cache, world, self._inodes, attributes, settings.staging)
-        self._operations = MountOperations(self._tree, self._files, self._inodes, attributes)
         self._invalidator = Invalidator(self._inodes, self._recent, pyfuse3)
+        self._files = Files(
+            cache,
+            world,
+            self._inodes,
+            attributes,
+            settings.staging,
+            self._invalidator.forget_name,
+        )
+        self._operations = MountOperations(self._tree, self._files, self._inodes, attributes)
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Mount, and answer until cancelled or unmounted from outside; `started` when the filesystem can be used. Raises MountError.

@@ -39,7 +39,8 @@ def open_unnamed(directory: str) -> int:
 
 
 class Draft:
-    """`dirty`: has what was not published. `exclusive`: made by O_EXCL, so its first publication must not replace anything.
+    """`dirty`: has what was not published. `refused`: it could not be, and nothing was written since: there is no point in trying again.
+    `exclusive`: made by O_EXCL, so its first publication must not replace anything.
 
     `lock` is held while the draft is copied from its base or published; writers wait for it, so a version is of one moment.
     """
@@ -50,6 +51,7 @@ class Draft:
         self.fd = fd
         self.size = 0
         self.dirty = False
+        self.refused = False
         self.exclusive = False
         self.headers = headers
         self.mtime_ns = now_ns
@@ -92,6 +94,7 @@ class Draft:
     def touch(self, now_ns: int) -> None:
         self.mtime_ns = now_ns
         self.dirty = True
+        self.refused = False
 
     def body(self) -> FileBody:
         return FileBody(self.fd, self.size, self._world)

@@ -88,7 +88,9 @@ class Tree:
         if known is not None:
             return known
         mark = self.recent.mark()
-        info, is_dir = await self._ask(bucket, key)
+        info, page = await self._ask(bucket, key)
+        is_dir = bool(page.objects or page.common_prefixes)
+        marker = await self._marker(bucket, key + "/", page)
         # A file may have been created here while the backend was asked.
         pending = self.inodes.find(bucket, key)
         if pending is not None and pending.draft is not None:
@@ -96,7 +98,10 @@ class Tree:
         changed = self.recent.touched(mark, bucket, key) or self.recent.touched(
             mark, bucket, key + "/"
         )
-        return self._learn(bucket, key, info, is_dir=is_dir, changed=changed)
+        found = self._learn(bucket, key, info, is_dir=is_dir, changed=changed)
+        if is_dir and marker is not None and found[0] is not None:
+            found[0].learn(marker, complete=True)
+        return found
 
     def is_top(self, node: Node) -> bool:
         """True for the root of a mount of all buckets, whose children are buckets."""
@@ -118,21 +123,30 @@ class Tree:
                 return node, self.file_timeout(bucket)
         return None
 
-    async def _ask(self, bucket: str, key: str) -> tuple[ObjectInfo | None, bool]:
-        """Ask the cache: the file's info, and whether there is a directory of that name."""
+    async def _ask(self, bucket: str, key: str) -> tuple[ObjectInfo | None, ListPage]:
+        """Ask the cache: the file's info, and the first entry of the directory of that name."""
         node = self.inodes.find(bucket, key)
         if node is not None and node.not_directory_until > self._world.boot_s():
             info = await self._head(bucket, key)
             if info is not None:
-                return info, False
+                return info, ListPage()
         info = self.cache.head_nowait(bucket, key)
         request = ListRequest(prefix=key + "/", limit=1)
         if info is not None:
-            return info, _any(await self.cache.list_objects(bucket, request))
-        info, page = await both(
+            return info, await self.cache.list_objects(bucket, request)
+        return await both(
             lambda: self._head(bucket, key), lambda: self.cache.list_objects(bucket, request)
         )
-        return info, _any(page)
+
+    async def _marker(self, bucket: str, key: str, page: ListPage) -> ObjectInfo | None:
+        """The marker of a directory with its metadata (mode, owner), if it has one; it sorts before all that is in the directory."""
+        if not page.objects or page.objects[0].key != key:
+            return None
+        known = self.inodes.find(bucket, key)
+        listed = page.objects[0]
+        if known is not None and known.info is not None and known.info.version == listed.version:
+            return known.info
+        return listed if listed.metadata else await self._head(bucket, key)
 
     async def _head(self, bucket: str, key: str) -> ObjectInfo | None:
         try:
@@ -331,10 +345,6 @@ class Tree:
         parent.changed_ns = self._world.now_ns()
         if kept:
             parent.kept = True
-
-
-def _any(page: ListPage) -> bool:
-    return bool(page.objects or page.common_prefixes)
 
 
 def is_regular(mode: int) -> bool:

@@ -7,7 +7,6 @@ do, tests ask for through pipes: one JSON object a line, answered by one.
 from __future__ import annotations
 
 import base64
-import collections
 import contextlib
 import json
 import logging
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 ANSWER_TIMEOUT_S = 60.0
+# Exit status of a process that could not mount.
+REFUSED = 3
 
 
 class MountProcess:
@@ -70,12 +71,15 @@ class MountProcess:
 
     def close(self) -> None:
         """End the process and whatever it left mounted."""
+        self.end()
+        subprocess.run(["umount", "-l", str(self.path)], check=False, capture_output=True)
+
+    def end(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
-        subprocess.run(["umount", "-l", str(self.path)], check=False, capture_output=True)
 
     def terminate(self) -> int:
         """SIGTERM; the exit status, when it has gone."""
@@ -102,6 +106,7 @@ class MountProcess:
         ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_TIMEOUT_S)
         line = self._process.stdout.readline() if ready else b""
         if not line:
+            self._process.kill()
             raise RuntimeError(f"no answer from the mount: {self.log.read_text()[-3000:]}")
         answer = json.loads(line)
         if "error" in answer:
@@ -143,10 +148,10 @@ def main() -> None:
     config = json.loads(sys.argv[1])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     logging.getLogger("pyfuse3").setLevel(logging.WARNING)
-    trio.run(_run, config)
+    sys.exit(trio.run(_run, config))
 
 
-async def _run(config: dict[str, Any]) -> None:
+async def _run(config: dict[str, Any]) -> int:
     import trio
 
     from appliance.model.errors import MountError
@@ -161,10 +166,11 @@ async def _run(config: dict[str, Any]) -> None:
                 await nursery.start(mount.serve)
             except MountError as error:
                 _say({"error": str(error)})
-                raise SystemExit(3) from None
+                return REFUSED
             _say({"result": "mounted"})
             remote = Remote(cache, mount, backend)
             await _serve(remote)
+    return 0
 
 
 async def _until_terminated(scope: Any) -> None:
@@ -196,8 +202,6 @@ def _say(message: object) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
-
-Counts = collections.Counter[str]
 
 if __name__ == "__main__":
     main()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import collections
 import contextlib
-import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -14,6 +14,8 @@ import trio
 from appliance.assembly.wiring import PluginHost
 from appliance.cache.object_cache import ObjectCache
 from appliance.cache.routes import Route, Routes
+from appliance.cache.store import Store
+from appliance.journal.journal import Journal
 from appliance.model import errors
 from appliance.model.objects import ListRequest, PutOptions
 from appliance.mount import Mount
@@ -22,8 +24,7 @@ from appliance.policy.buckets import BucketPolicy
 from appliance.world import RealWorld
 from appliance_example.backend import MemoryBackend
 
-log = logging.getLogger(__name__)
-
+CAPACITY_BYTES = 1 << 30
 _OPERATIONS = ("head", "list_objects", "put", "delete", "copy", "head_bucket", "list_buckets")
 
 
@@ -68,13 +69,20 @@ async def stack(
     world = RealWorld()
     backend = FaultyBackend(BackendConfig(name="memory", host=PluginHost(world, "memory")))
     policy = BucketPolicy(freshness_s=float(config.get("freshness_s", "inf")))
-    async with trio.open_nursery() as nursery:
-        cache = ObjectCache(world, None, None, Routes([Route("*", backend, policy)]))
-        await nursery.start(cache.run)
-        for bucket in ("data", "other"):
-            await cache.create_bucket(bucket)
-        yield cache, world, backend
-        nursery.cancel_scope.cancel()
+    data = Path(config["data"])
+    data.mkdir(exist_ok=True)
+    journal = Journal.open(data / "appliance.db", world)
+    try:
+        async with journal.running(), trio.open_nursery() as nursery:
+            routes = Routes([Route("*", backend, policy)])
+            cache = ObjectCache(world, journal, Store(data), routes, capacity_bytes=CAPACITY_BYTES)
+            await nursery.start(cache.run)
+            for bucket in ("data", "other"):
+                await cache.create_bucket(bucket)
+            yield cache, world, backend
+            nursery.cancel_scope.cancel()
+    finally:
+        journal.close()
 
 
 class Remote:
@@ -92,10 +100,11 @@ class Remote:
         await self._mount.settled()
         return {"etag": info.etag, "size": info.size}
 
-    async def put_many(self, bucket: str, keys: list[str]) -> None:
+    async def foreign_put_many(self, bucket: str, keys: list[str]) -> None:
+        """Many objects behind the appliance's back, each holding its key."""
         for key in keys:
-            await self._cache.put(bucket, key, BytesBody(key.encode()), PutOptions())
-        await self._mount.settled()
+            body = BytesBody(key.encode())
+            await MemoryBackend.put(self._backend, bucket, key, body, PutOptions())
 
     async def foreign_put(self, bucket: str, key: str, data: str) -> None:
         """Behind the appliance's back."""
