@@ -9,10 +9,10 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
 import trio
-from appliance_s3.plugin import appliance_backend
 
 from appliance.plugin import Backend, BackendConfig
 from appliance.world import Lane, RealWorld
+from appliance_s3.plugin import appliance_backend
 
 P = ParamSpec("P")
 T = TypeVar("T")

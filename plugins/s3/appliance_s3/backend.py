@@ -1,7 +1,8 @@
 """`S3Backend`: buckets of an S3 service as the appliance's backend.
 
 A thin layer of methods: names are translated (names.py), parameters made (requests.py), the call goes to the upstream
-(upstream.py), and its answer becomes a value (answers.py). Reading and writing bytes have modules of their own, and so have uploads, registers, and the probe of what
+(upstream.py), and its answer becomes a value (answers.py). Reading and writing bytes have modules of their own, and so have uploads,
+registers, and the probe of what
 this upstream can do.
 
 What S3 itself lacks: an object of unknown size beyond 8 MiB has a multipart ETag, `ObjectInfo.part_sizes` is empty, and Last-Modified

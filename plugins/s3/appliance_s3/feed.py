@@ -2,7 +2,8 @@
 
 The task gathers chunks into buffers of `BUFFER_BYTES` (a chunk's own buffer is reused by its sender) and hands over at most two at a
 time, so that receiving and sending overlap and memory stays bounded. **The last buffer is handed over only after the body has ended
-normally**: a body that fails its verification at the end never reaches the upstream whole, so an upload with a declared length is not published.
+normally**: a body that fails its verification at the end never reaches the upstream whole, so an upload with a declared length is not
+published.
 """
 
 from __future__ import annotations

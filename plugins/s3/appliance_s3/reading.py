@@ -24,6 +24,7 @@ from appliance.model.errors import (
     BackendUnavailableError,
     InvalidRangeError,
     NoSuchKeyError,
+    NotModifiedError,
     PreconditionFailedError,
     VersionChangedError,
 )
@@ -253,7 +254,13 @@ class Reader:
             raise
         except InvalidRangeError as error:
             if error.size == 0:
-                await self._with_size(wanted, error)
+                error.size = (await self._head(wanted)).size
+            raise
+        except NotModifiedError as error:
+            # radosgw 16.2 leaves out what a 304 must repeat.
+            if not error.etag:
+                info = await self._head(wanted)
+                error.etag, error.modified_ns = info.etag, info.modified_ns
             raise
         try:
             wanted.check(answer.info)
@@ -262,12 +269,10 @@ class Reader:
             raise
         return answer
 
-    async def _with_size(self, wanted: Wanted, error: InvalidRangeError) -> None:
-        """Tell the error how long the object is, where the answer did not."""
+    async def _head(self, wanted: Wanted) -> ObjectInfo:
+        """What an error has to tell about the object, where the answer did not."""
         head = functools.partial(self._upstream.client.head_object, **wanted.place)
-        error.size = object_info(
-            wanted.where.key, await self._upstream.call(wanted.where, head)
-        ).size
+        return object_info(wanted.where.key, await self._upstream.call(wanted.where, head))
 
     async def _get(self, wanted: Wanted, parameters: dict[str, Any], whole_bytes: int) -> _Answer:
         client = self._upstream.client

@@ -25,6 +25,13 @@ async def close(chunks: AsyncIterator[Chunk]) -> None:
             await chunks.aclose()
 
 
+class Answer(dict[str, Any]):
+    """An answer whose fields are there, or the upstream is no S3 service that one could work with."""
+
+    def __missing__(self, field: str) -> Any:
+        raise BackendUnavailableError(f"The upstream's answer lacks {field}; is it an S3 service?")
+
+
 class Sender:
     """Makes requests to one upstream."""
 
@@ -36,8 +43,8 @@ class Sender:
     ) -> dict[str, Any]:
         """The answer to boto3's operation `name`."""
         function = functools.partial(getattr(self.upstream.client, name), **parameters)
-        answer: dict[str, Any] = await self.upstream.call(where, function, idempotent=idempotent)
-        return answer
+        answer = await self.upstream.call(where, function, idempotent=idempotent)
+        return Answer(answer)
 
     async def stream(
         self,
@@ -64,7 +71,7 @@ class Sender:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fill)
             try:
-                answer = await self.upstream.call(where, send, once=True, uploading=True)
+                answer = Answer(await self.upstream.call(where, send, once=True, uploading=True))
             except Exception as error:  # noqa: BLE001  # the same
                 failure = error
             nursery.cancel_scope.cancel()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import boto3
+import botocore.loaders
+import botocore.session
 import trio
 from botocore.config import Config
 
@@ -152,10 +154,17 @@ class _FailedError(Exception):
         self.failure = failure
 
 
+# boto3's descriptions of S3, read once for all backends: that takes most of the time of making a client.
+_LOADER = botocore.loaders.create_loader()
+
+
 def make_client(settings: Settings) -> Any:
     """boto3's S3 client for these settings. We retry ourselves (we know what may be repeated), so it does not."""
     keys = settings.credentials
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _LOADER)
     session = boto3.session.Session(
+        botocore_session=core,
         aws_access_key_id=keys.access_key or None,
         aws_secret_access_key=keys.secret_key or None,
         aws_session_token=keys.session_token or None,
