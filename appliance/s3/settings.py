@@ -17,11 +17,11 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     connections_max: int = 4096
     backlog: int = 1024
-    head_bytes_max: int = 48 * KIB
+    head_bytes_max: int = 64 * KIB
     head_timeout_s: float = 20.0
     idle_timeout_s: float = 75.0
-    stall_timeout_s: float = 30.0
-    grace_s: float = 30.0
+    stall_timeout_s: float = 60.0
+    grace_s: float = 60.0
     minimum_bytes_per_s: float = 1024.0
     # After a response that left request bytes unread: read at most so much, so long, so that the response is not lost to a TCP reset.
     linger_bytes_max: int = 1 * MIB

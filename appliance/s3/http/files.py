@@ -17,26 +17,58 @@ from appliance.world import Lane, World
 WINDOW_BYTES = 2 << 20
 # Kernel read-ahead brings pages in runs of this order; touching one byte in each waits for all of them.
 _STRIDE_BYTES = 64 << 10
-# Filesystems that cannot do non-blocking reads say EOPNOTSUPP (or EINVAL): then reads take a thread.
-_WOULD_BLOCK = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL})
+# Filesystems that cannot do non-blocking reads say so: then reads take a thread, unless all of the filesystem is memory.
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
+_MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs", "hugetlbfs"})
 
 _probe = bytearray(1)
+# Device number -> whether its filesystem is memory (mounts change rarely, and numbers are not reused while mounted).
+_memory_devices: dict[int, bool] = {}
 
 
 def read_nowait(fd: int, buffer: memoryview, offset: int) -> bool:
     """Fill `buffer` from the page cache; False if that would block (some of it may be filled then). Raises TruncatedFileError."""
     done = 0
     while done < len(buffer):
-        try:
-            count = os.preadv(fd, [buffer[done:]], offset + done, os.RWF_NOWAIT)
-        except OSError as error:
-            if error.errno in _WOULD_BLOCK:
-                return False
-            raise
+        count = _preadv_nowait(fd, buffer[done:] if done else buffer, offset + done)
+        if count < 0:
+            return False
         if count == 0:
             raise TruncatedFileError
         done += count
     return True
+
+
+def _preadv_nowait(fd: int, buffer: memoryview | bytearray, offset: int) -> int:
+    """Bytes read; -1 if it would block."""
+    try:
+        return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return -1
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    return os.preadv(fd, [buffer], offset) if _is_memory(fd) else -1
+
+
+def _is_memory(fd: int) -> bool:
+    """Whether a file lives in a filesystem that never waits for a disk (its pages could be swapped out: so could ours)."""
+    device = os.fstat(fd).st_dev
+    known = _memory_devices.get(device)
+    if known is None:
+        known = _memory_devices[device] = _filesystem(device) in _MEMORY_FILESYSTEMS
+    return known
+
+
+def _filesystem(device: int) -> str:
+    """Type of the filesystem on a device, by /proc/self/mountinfo (proc_pid_mountinfo(5)); "" if it is not mounted here."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            if before.split(" ")[2] == wanted:
+                return after.split(" ")[0]
+    return ""
 
 
 def read_blocking(fd: int, buffer: memoryview, offset: int) -> None:
@@ -66,12 +98,7 @@ async def make_resident(world: World, fd: int, offset: int, length: int) -> None
 
 
 def _has_page(fd: int, offset: int) -> bool:
-    try:
-        return os.preadv(fd, [_probe], offset, os.RWF_NOWAIT) == 1
-    except OSError as error:
-        if error.errno in _WOULD_BLOCK:
-            return False
-        raise
+    return _preadv_nowait(fd, _probe, offset) == 1
 
 
 def _bring_in(fd: int, offset: int, length: int) -> None:

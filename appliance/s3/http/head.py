@@ -154,9 +154,8 @@ def _content_length(headers: dict[str, str], *, old: bool) -> int | None:
 
 
 def _expects(value: str, *, old: bool) -> bool:
-    if value.lower() != "100-continue":
-        raise BadRequestError("Only the expectation 100-continue is known.")
-    return not old
+    # Others are ignored, as S3 ignores them (RFC 9110 section 10.1.1 allows 417, but asks for nothing).
+    return not old and value.lower() == "100-continue"
 
 
 def _keep_alive(headers: dict[str, str], *, old: bool) -> bool:

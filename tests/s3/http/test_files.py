@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import ssl
@@ -11,6 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from appliance.s3.http import files
 from appliance.s3.http.errors import TruncatedFileError
 from appliance.s3.http.files import is_resident, make_resident, read_into, read_nowait
 from appliance.s3.http.head import Head
@@ -143,3 +145,26 @@ async def test_reading_into_memory(file: int, content: bytes):
     assert buffer == content[5000:6000]
     with pytest.raises(TruncatedFileError):
         await read_into(world, file, buffer, SIZE - 10)
+
+
+@pytest.mark.parametrize(("filesystem", "at_once"), [("tmpfs", True), ("fuse", False), ("", False)])
+def test_only_memory_filesystems_are_read_inline_without_rwf_nowait(
+    file: int, filesystem: str, at_once: bool, monkeypatch
+):
+    real = os.preadv
+
+    def preadv(fd, buffers, offset, flags=0):
+        if flags:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+        return real(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(files, "_filesystem", lambda _: filesystem)
+    monkeypatch.setattr(files, "_memory_devices", {})
+    assert read_nowait(file, memoryview(bytearray(4)), 0) is at_once
+    assert is_resident(file, 0, 4) is at_once
+
+
+def test_the_filesystem_of_a_device():
+    assert files._filesystem(Path("/proc").stat().st_dev) == "proc"
+    assert files._filesystem(0xFFFFF) == ""

@@ -31,9 +31,11 @@ async def test_the_life_of_a_bucket(node: RunningEndpoint):
         await node.call(s3.head_bucket, Bucket="other")
 
 
-async def test_creating_a_bucket_again_is_told(node: RunningEndpoint):
-    with pytest.raises(ClientError, match="BucketAlreadyOwnedByYou"):
-        await node.call(node.s3.create_bucket, Bucket="bucket")
+async def test_creating_ones_own_bucket_again_succeeds(node: RunningEndpoint):
+    await node.call(node.s3.put_object, Bucket="bucket", Key="kept", Body=b"1")
+    created = await node.call(node.s3.create_bucket, Bucket="bucket")
+    assert created["Location"] == "/bucket"
+    assert (await node.call(node.s3.head_object, Bucket="bucket", Key="kept"))["ContentLength"] == 1
 
 
 async def test_bad_bucket_names_are_refused(node: RunningEndpoint):
