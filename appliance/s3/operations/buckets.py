@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from appliance.model.errors import BucketExistsError
 from appliance.model.names import check_new_bucket_name
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
@@ -16,12 +19,13 @@ async def list_buckets(call: Call) -> Response:
 
 
 async def create_bucket(call: Call) -> Response:
-    """The location constraint must be this endpoint's region (or absent)."""
+    """The location constraint must be this endpoint's region (or absent). Creating one's own bucket again succeeds, as in us-east-1."""
     constraint = parse.parse_create_bucket(await read_document(call))
     if constraint and constraint != call.context.settings.region:
         raise InvalidLocationError
     check_new_bucket_name(call.bucket)
-    await call.cache.create_bucket(call.bucket)
+    with contextlib.suppress(BucketExistsError):
+        await call.cache.create_bucket(call.bucket)
     return empty(200, [("Location", f"/{call.bucket}")])
 
 

@@ -88,7 +88,7 @@ def _payload(
         call.body,
         decoder,
         declared,
-        declared.hashers(kept),
+        kept,
         size=size,
         size_max=settings.put_bytes_max,
         inline_bytes=settings.inline_body_bytes,
@@ -106,7 +106,7 @@ class RequestBody(Body):
         incoming: IncomingBody,
         decoder: ChunkedDecoder | None,
         declared: DeclaredDigests,
-        algorithms: Sequence[str],
+        kept: tuple[str, ...],
         *,
         size: int | None,
         size_max: int,
@@ -120,7 +120,8 @@ class RequestBody(Body):
         self._source = _Decoded(incoming, decoder)
         self._decoder = decoder
         self._declared = declared
-        self._hashers = {name: new_hasher(name) for name in algorithms}
+        self._hashers = {name: new_hasher(name) for name in declared.hashers(kept)}
+        self._told = declared.told(kept)
         self._background = BackgroundHashing(world, tuple(self._hashers.values()))
         self._buffers = buffers
         self._buffer_bytes = buffer_bytes
@@ -175,7 +176,7 @@ class RequestBody(Body):
         found = {name: hasher.digest() for name, hasher in self._hashers.items()}
         trailers = self._decoder.trailers if self._decoder is not None else {}
         self._declared.verify(found, trailers)
-        checksums = {name: encode(digest) for name, digest in found.items() if name != "md5"}
+        checksums = {name: encode(found[name]) for name in self._told}
         self._digests = Digests(found["md5"].hex(), checksums)
 
 
