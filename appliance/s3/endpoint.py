@@ -12,7 +12,7 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
 
@@ -92,16 +92,22 @@ class S3Endpoint:
     ) -> None:
         self._world = world
         self._settings = settings
+        self._host_id = base64.b64encode(world.token_bytes(24)).decode("ascii")
         self._context = Context(
-            cache=cache, world=world, settings=settings, secret=secret or world.token_bytes(32)
+            cache=cache,
+            world=world,
+            settings=settings,
+            secret=secret or world.token_bytes(32),
+            host_id=self._host_id,
+            spawn=self._spawn,
         )
+        self._background: trio.Nursery | None = None
         self._operations = operations
         self._verifier = Verifier(credentials, region=settings.region)
         self._server = HttpServer(self, settings.http, world, tls)
         self.metrics = RequestMetrics()
         self._log = AccessLog(world, log_write or _to_stderr) if settings.access_log else None
         self._id_prefix = world.token_bytes(4).hex().upper()
-        self._host_id = base64.b64encode(world.token_bytes(24)).decode("ascii")
         self._count = 0
         self._second = -1
         self._common = b""
@@ -121,6 +127,7 @@ class S3Endpoint:
     ) -> None:
         """Serve on listening sockets (`http.server.listen` makes them), which this takes over, until drained."""
         async with trio.open_nursery() as nursery:
+            self._background = nursery
             if self._log is not None:
                 nursery.start_soon(self._log.run)
             self._serving = True
@@ -206,7 +213,7 @@ class S3Endpoint:
             )
         if identity.role is Role.READONLY and request.method not in _READS:
             raise AccessDeniedError(bucket=parsed.bucket, key=parsed.key)
-        return Call(self._context, parsed, authentication, body)
+        return Call(self._context, parsed, authentication, body, exchange.request_id)
 
     async def _perform(self, exchange: _Exchange, head: Head, call: Call) -> Response:
         """The operation, and whatever comes of it."""
@@ -221,6 +228,11 @@ class S3Endpoint:
         finally:
             self.metrics.in_flight -= 1
         return self._finish(response, exchange, self._world.now_ns())
+
+    def _spawn(self, function: Callable[[], Awaitable[None]]) -> None:
+        if self._background is None:
+            raise RuntimeError("the endpoint does not serve yet")
+        self._background.start_soon(function)
 
     def _begin(self, peer: str) -> _Exchange:
         self._count += 1

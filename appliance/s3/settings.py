@@ -42,4 +42,6 @@ class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
     inline_body_bytes: int = 64 * KIB
     body_buffer_bytes: int = 1 * MIB
     body_buffers: int = 3
+    # An operation that takes longer is answered 200, then white space at this interval, then its outcome.
+    patient_after_s: float = 10.0
     http: HttpSettings = HttpSettings()

@@ -18,12 +18,17 @@ from appliance.world import World
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What all operations share. `secret` seals tokens and upload ids; all nodes must have the same."""
+    """What all operations share. `secret` seals tokens and upload ids; all nodes must have the same.
+
+    `spawn` runs a function beside the requests, until it ends or the endpoint does.
+    """
 
     cache: Cache
     world: World
     settings: S3Settings
     secret: bytes
+    host_id: str
+    spawn: Callable[[Callable[[], Awaitable[None]]], None]
 
 
 class Call:
@@ -39,6 +44,7 @@ class Call:
         "key",
         "query",
         "request",
+        "request_id",
     )
 
     def __init__(
@@ -47,6 +53,7 @@ class Call:
         request: S3Request,
         authentication: Authentication,
         body: IncomingBody,
+        request_id: str,
     ) -> None:
         self.context = context
         self.cache = context.cache
@@ -57,6 +64,7 @@ class Call:
         self.headers: Mapping[str, str] = request.headers
         self.authentication = authentication
         self.body = body
+        self.request_id = request_id
 
     @property
     def identity(self) -> Identity:

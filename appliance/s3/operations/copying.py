@@ -10,8 +10,9 @@ from appliance.model.errors import (
 from appliance.model.names import check_key
 from appliance.model.objects import PUT_SIZE_MAX, ObjectInfo, PutOptions
 from appliance.s3.http.response import Response
-from appliance.s3.operations.call import Call, xml
+from appliance.s3.operations.call import Call
 from appliance.s3.operations.multipart import upload_target
+from appliance.s3.operations.patient import patiently
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidCopyError, NoSuchVersionError
 from appliance.s3.wire.headers import CopySource
@@ -33,16 +34,21 @@ async def copy_object(call: Call) -> Response:
     options = await _options(call, source, info)
     if options is None and (source.bucket, source.key) == (call.bucket, call.key):
         raise InvalidCopyError
-    copied = await call.cache.copy(
-        source.bucket,
-        source.key,
-        call.bucket,
-        call.key,
-        source_version=info.version,
-        options=options,
-        conditions=fields.conditions(call.headers),
-    )
-    return xml(render.copy_object_result(copied))
+    conditions = fields.conditions(call.headers)
+
+    async def copy() -> bytes:
+        copied = await call.cache.copy(
+            source.bucket,
+            source.key,
+            call.bucket,
+            call.key,
+            source_version=info.version,
+            options=options,
+            conditions=conditions,
+        )
+        return render.copy_object_result(copied)
+
+    return await patiently(call, copy)
 
 
 async def upload_part_copy(call: Call) -> Response:
@@ -51,17 +57,22 @@ async def upload_part_copy(call: Call) -> Response:
     refuse_unsupported(call.headers)
     spec = fields.copy_source_range(call.headers)
     source, info = await _source(call)
-    part = await call.cache.copy_part(
-        source.bucket,
-        source.key,
-        call.bucket,
-        call.key,
-        upload_id,
-        number,
-        range=fields.copy_range(spec, info.size) if spec else None,
-        source_version=info.version,
-    )
-    return xml(render.copy_part_result(part))
+    wanted = fields.copy_range(spec, info.size) if spec else None
+
+    async def copy() -> bytes:
+        part = await call.cache.copy_part(
+            source.bucket,
+            source.key,
+            call.bucket,
+            call.key,
+            upload_id,
+            number,
+            range=wanted,
+            source_version=info.version,
+        )
+        return render.copy_part_result(part)
+
+    return await patiently(call, copy)
 
 
 async def _source(call: Call) -> tuple[CopySource, ObjectInfo]:

@@ -7,6 +7,7 @@ from appliance.model.objects import CompletedPart, PartInfo, UploadInfo
 from appliance.plugin import Body
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, etag_header, xml
+from appliance.s3.operations.patient import patiently
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.digest import check_object_checksum, declared_checksum
@@ -78,10 +79,13 @@ async def complete_multipart_upload(call: Call) -> Response:
         await read_document(call, checksum_is_of_body=False)
     )
     await _check_declarations(call, upload_id, parts)
-    info = await call.cache.complete_upload(
-        call.bucket, call.key, upload_id, parts, fields.conditions(call.headers)
-    )
-    return xml(render.complete_multipart_upload(call.bucket, info, _location(call)))
+    conditions = fields.conditions(call.headers)
+
+    async def complete() -> bytes:
+        info = await call.cache.complete_upload(call.bucket, call.key, upload_id, parts, conditions)
+        return render.complete_multipart_upload(call.bucket, info, _location(call))
+
+    return await patiently(call, complete)
 
 
 async def abort_multipart_upload(call: Call) -> Response:
