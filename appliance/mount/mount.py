@@ -29,6 +29,8 @@ from appliance.world import World
 
 log = logging.getLogger(__name__)
 
+_PREPARE_TIMEOUT_S = 30.0
+
 
 class Mount:
     """Mounts `cache` as `settings` say. Run `serve` in a nursery; cancel it to unmount."""
@@ -63,7 +65,7 @@ class Mount:
             raise MountError(
                 f"This process has {Mount._mounted} mounted already: a process can have one mount only."
             )
-        path = await trio.to_thread.run_sync(self._prepare)
+        path = await self._prepared()
         unsubscribe = self._cache.subscribe(self._invalidator.changed)
         try:
             self._init(path)
@@ -77,6 +79,14 @@ class Mount:
                 self._files.close_all()
         finally:
             unsubscribe()
+
+    async def _prepared(self) -> str:
+        with trio.move_on_after(_PREPARE_TIMEOUT_S):
+            return await trio.to_thread.run_sync(self._prepare, abandon_on_cancel=True)
+        raise MountError(
+            f"The mount point {self._settings.path} does not answer: a process that hangs has something mounted there. "
+            "End that process, or mount elsewhere."
+        )
 
     def _prepare(self) -> str:
         path = mountpoint.prepare(self._settings.path, self._settings.staging)
@@ -138,7 +148,9 @@ class Mount:
 
 def options(settings: MountSettings) -> set[str]:
     """Options for libfuse. No max_read: it would keep reads small."""
-    chosen = {"fsname=appliance", "subtype=appliance", "default_permissions"}
+    # The name has a colon so that nothing takes it for a path: mount(8) would show a file of that name here.
+    name = f"appliance:{settings.bucket}"
+    chosen = {f"fsname={name}", "subtype=appliance", "default_permissions"}
     if settings.allow_other:
         chosen.add("allow_other")
     if settings.read_only:

@@ -84,9 +84,15 @@ def is_inside(path: str, directory: str) -> bool:
 
 
 def _is_dead(path: str) -> bool:
-    """True if `path` is a FUSE mount that nobody serves."""
+    """True if `path` is a FUSE mount that nobody serves. May wait as long as a process that hangs does not answer.
+
+    Not by `stat`, which the kernel may answer from its cache for a dead process.
+    """
+    mounted = mounted_at(path)
+    if mounted is None or not mounted.kind.startswith("fuse"):
+        return False
     try:
-        os.stat(path)
+        os.statvfs(path)
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False

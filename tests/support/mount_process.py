@@ -87,8 +87,8 @@ class MountProcess:
         return self._process.wait(ANSWER_TIMEOUT_S)
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        """SIGKILL; leaves the mount behind, dead."""
+        self.end()
 
     def wait(self) -> int:
         return self._process.wait(ANSWER_TIMEOUT_S)
@@ -166,6 +166,7 @@ async def _run(config: dict[str, Any]) -> int:
                 await nursery.start(mount.serve)
             except MountError as error:
                 _say({"error": str(error)})
+                nursery.cancel_scope.cancel()
                 return REFUSED
             _say({"result": "mounted"})
             remote = Remote(cache, mount, backend)
