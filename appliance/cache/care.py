@@ -73,7 +73,7 @@ class Care:
                 size = row.size if row.complete else 0
                 self._index.fifo.insert(name, size, row.frequency)
             else:
-                self._index.drop(name, "missing")
+                self._index.drop_row(name, "missing")
         known = {row.file for row in rows}
         self.orphans_removed = await self._world.run_blocking(
             Lane.DISK, self._store.remove_orphans, known

@@ -73,7 +73,8 @@ class Index:
         entry = self._entries.get(name)
         if entry is not None:
             return entry
-        row = self._journal.entry(*name)
+        # Every row has a node in the queues: a miss need not ask SQLite.
+        row = self._journal.entry(*name) if name in self.fifo else None
         if row is None or row.file in self._dead:
             return None
         entry = self.new(name, route, row.info)
@@ -89,7 +90,7 @@ class Index:
 
     def file_of(self, name: Name) -> str:
         """The data file of `name` according to the journal, "" if it has none."""
-        row = self._journal.entry(*name)
+        row = self._journal.entry(*name) if name in self.fifo else None
         return row.file if row is not None and row.file not in self._dead else ""
 
     # --- changing ------------------------------------------------------------------
@@ -175,11 +176,16 @@ class Index:
         if entry is not None:
             self.doom(entry, reason)
             return
+        if name in self.fifo:
+            self.drop_row(name, reason)
+
+    def drop_row(self, name: Name, reason: str) -> None:
+        """Forget a version that is not in memory."""
         self.fifo.discard(name)
-        file = self.file_of(name)
-        if file:
-            self._record_drop(name, reason, file)
-            self.bury(file)
+        row = self._journal.entry(*name)
+        if row is not None and row.file not in self._dead:
+            self._record_drop(name, reason, row.file)
+            self.bury(row.file)
 
     def superseded(self, name: Name, file: str) -> None:
         """The journal has just replaced or dropped the row of `name`, which had `file`."""
@@ -210,7 +216,11 @@ class Index:
         node: Node | None = self.fifo.evict(self._exempt)
         if node is None:
             return None
-        self.drop(node.name, "evicted")
+        entry = self._entries.get(node.name)
+        if entry is not None:
+            self.doom(entry, "evicted")
+        else:
+            self.drop_row(node.name, "evicted")
         self.evicted_objects += 1
         self.evicted_bytes += node.size
         return node.size
