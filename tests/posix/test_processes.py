@@ -139,8 +139,7 @@ def _killed_at_random(root: Path, workers: Workers, seed: str, lines: int) -> li
     pid = int(workers.line()[2])
     said = []
     try:
-        for _ in range(lines):
-            said.append(workers.line())
+        said += [workers.line() for _ in range(lines)]
     finally:
         os.kill(pid, signal.SIGKILL)
         workers.wait()
@@ -170,7 +169,7 @@ def test_kill_9_loses_nothing_acknowledged_and_shows_nothing_half_written(
     new_root: Path, workers: Workers
 ) -> None:
     seed = random.randrange(10**9)
-    print("seed", seed)
+    print("seed", seed)  # noqa: T201  # shown when the test fails
     chance = random.Random(seed)
     trio.run(_prepare, new_root)
     allowed = _Allowed()
@@ -232,7 +231,7 @@ async def posix_victim_counts(backend: PosixBackend) -> None:
 async def test_flock_serves_where_ranges_cannot_be_locked(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("appliance_posix.volume._can_lock", lambda fd: False)
+    monkeypatch.setattr("appliance_posix.volume._can_lock", lambda _: False)
     async with started(root, bucket="bucket") as backend:
         assert not backend.volume.features.ofd_locks
         await put(backend, "number", b"0")

@@ -105,10 +105,20 @@ def _publish_locked(
             staged.seal(bucket, key, staged.record)
         _link(bucket, key, location, staged, current, names)
         around.after()
-        stat = os.fstat(staged.fd)
         if current is not None:
             metadata.forget(bucket, current.stat.st_ino, current.record)
-        return info_of(key, stat, staged.record, bucket.volume.features.ctime_window_ns)
+        return _published(bucket, key, staged)
+
+
+def _published(bucket: Bucket, key: str, staged: Staged) -> ObjectInfo:
+    """What is known about the object now; sealed once more if linking it took so long that its fingerprint does not fit any more."""
+    window_ns = bucket.volume.features.ctime_window_ns
+    stat = os.fstat(staged.fd)
+    record = staged.record
+    if record is not None and not record.fingerprint.matches(stat, window_ns):
+        record = staged.record = reseal(bucket, staged.fd, key, record)
+        stat = os.fstat(staged.fd)
+    return info_of(key, stat, record, window_ns)
 
 
 def _link(
@@ -186,7 +196,7 @@ def _step_aside(bucket: Bucket, key: str) -> bool:
             return False
         # The rename will touch ctime: take a new fingerprint before, so that no reader sees the ETag change.
         if found.is_true and found.record is not None:
-            reseal(bucket, found, found.record)
+            reseal(bucket, found.fd, key, found.record)
         source = open_beneath(bucket.volume.opener, bucket.fd, location.plain.directory, DIRECTORY)
         try:
             target = make_directories(bucket.volume.opener, bucket.fd, location.escaped.directory)
@@ -207,31 +217,26 @@ def _step_aside(bucket: Bucket, key: str) -> bool:
     return True
 
 
-def reseal(bucket: Bucket, found: Found, record: Record, *, true: bool = True) -> None:
+def reseal(bucket: Bucket, fd: int, key: str, record: Record, *, true: bool = True) -> Record:
     """Store a changed record with a file in place. One atomic step; its fingerprint says "now" as ctime, which the step itself causes
     (an xattr does; after a sidecar ctime is moved on purpose: the change must show in the version).
 
     A file that was changed by hand (not `true`) keeps a fingerprint that does not match, and so its synthetic ETag.
     """
-    stat = os.fstat(found.fd)
+    stat = os.fstat(fd)
     now = bucket.volume.clocks.now_ns()
     fingerprint = Fingerprint(
         stat.st_size, stat.st_mtime_ns, now, stat.st_ino, before_ns=stat.st_ctime_ns
     )
-    new = metadata.save(
-        bucket,
-        found.fd,
-        stat,
-        changed(record, fingerprint=fingerprint if true else NO_FINGERPRINT),
-        found.key,
-    )
+    changed_record = changed(record, fingerprint=fingerprint if true else NO_FINGERPRINT)
+    new = metadata.save(bucket, fd, stat, changed_record, key)
     if not bucket.volume.features.xattrs:
         with contextlib.suppress(PermissionError):  # somebody else's file
-            os.fchmod(found.fd, stat_module.S_IMODE(stat.st_mode))
-    os.fsync(found.fd)
+            os.fchmod(fd, stat_module.S_IMODE(stat.st_mode))
+    os.fsync(fd)
     if record.spilled and record.spilled != new.spilled:
         metadata.forget(bucket, stat.st_ino, record)
-    found.record = new
+    return new
 
 
 def _make_durable(bucket: Bucket, directory: bytes, fd: int) -> None:
@@ -323,5 +328,5 @@ def replace_tags(bucket: Bucket, key: str, tags: dict[str, str]) -> ObjectInfo:
     with bucket.locked({key}), require(bucket, key, location) as found:
         window = bucket.volume.features.ctime_window_ns
         record = found.record or Record(etag=found.info.etag, headers=found.info.headers)
-        reseal(bucket, found, changed(record, tags=tags), true=found.is_true)
-        return info_of(key, os.fstat(found.fd), found.record, window)
+        saved = reseal(bucket, found.fd, key, changed(record, tags=tags), true=found.is_true)
+        return info_of(key, os.fstat(found.fd), saved, window)
