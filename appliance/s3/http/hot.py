@@ -43,21 +43,24 @@ class HotLane(Generic[T]):
 
     async def run(self) -> None:
         """Give turns, until cancelled."""
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for fd, _ in self._epoll.poll(0, _BATCH):
-                    self._give_turn(fd)
-        finally:
-            trio.lowlevel.notify_closing(self._epoll.fileno())
-            self._epoll.close()
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            for fd, _ in self._epoll.poll(0, _BATCH):
+                self._give_turn(fd)
+
+    def close(self) -> None:
+        """When nobody runs it or parks any more."""
+        self._epoll.close()
 
     def statistics(self) -> dict[str, float]:
         return {"hot_turns_total": self._turns, "hot_parked": len(self._parked)}
 
     def _give_turn(self, fd: int) -> None:
+        parked = self._parked.get(fd)
+        if parked is None:
+            return  # cancelled since it was reported
         self._turns += 1
-        task, turn = self._parked[fd]
+        task, turn = parked
         left = turn()
         if left is not None:
             self._forget(fd)

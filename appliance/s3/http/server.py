@@ -62,14 +62,17 @@ class HttpServer:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until drained. Takes the listening sockets over and closes them."""
-        async with trio.open_nursery() as watching:
-            watching.start_soon(self.idle.watch)
-            watching.start_soon(self.hot.run)
-            async with trio.open_nursery() as serving:
-                self._serving = serving.cancel_scope
-                await self._accept_all(listeners, serving, task_status)
-                self.idle.close_all()
-            watching.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self.idle.watch)
+                watching.start_soon(self.hot.run)
+                async with trio.open_nursery() as serving:
+                    self._serving = serving.cancel_scope
+                    await self._accept_all(listeners, serving, task_status)
+                    self.idle.close_all()
+                watching.cancel_scope.cancel()
+        finally:
+            self.hot.close()
 
     def drain(self, timeout_s: float | None = None) -> None:
         """Begin to drain; `serve` returns when it is done."""
