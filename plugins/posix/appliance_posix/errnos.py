@@ -45,6 +45,14 @@ _SENTENCES: dict[int, tuple[type[ApplianceError], str]] = {
     errno.EAGAIN: (BackendUnavailableError, "The filesystem is busy; please retry."),
     errno.EBUSY: (BackendUnavailableError, "The filesystem is busy; please retry."),
     errno.EDEADLK: (BackendUnavailableError, "The filesystem refused a lock; please retry."),
+    errno.EXDEV: (
+        BackendError,
+        "A directory of this bucket is on another filesystem; the root of a posix backend must be on one.",
+    ),
+    errno.EOPNOTSUPP: (
+        BackendError,
+        "The filesystem behind this bucket lacks something that its root's has; the root of a posix backend must be on one.",
+    ),
     errno.ETIMEDOUT: (BackendTimeoutError, "The filesystem did not answer in time."),
 }
 

@@ -6,7 +6,7 @@ hashing, and a large PUT costs little more than its MD5 pass.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import trio
 
@@ -18,6 +18,8 @@ from appliance_posix.volume import Volume
 # Up to here a body is kept in memory until it has ended.
 SMALL_BYTES = 1 << 20
 _BUFFER_BYTES = 1 << 20
+# In flight at most, besides the one being filled and the one being written.
+_BUFFERS = 4
 
 
 class Intake:
@@ -47,6 +49,17 @@ class Intake:
 async def receive(host: Host, volume: Volume, bucket: str, body: Body, intake: Intake) -> None:
     """Take all of `body` in. Raises what its iteration raises; the caller discards the intake then."""
     chunks = aiter(body)
+    try:
+        await _receive(host, volume, bucket, chunks, intake)
+    finally:
+        # A body that is a generator and was left early (the disk failed) is not left to the garbage collector.
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+
+
+async def _receive(
+    host: Host, volume: Volume, bucket: str, chunks: AsyncIterator[Chunk], intake: Intake
+) -> None:
     async for chunk in chunks:
         intake.size += len(chunk)
         intake.data += chunk
@@ -59,50 +72,53 @@ async def receive(host: Host, volume: Volume, bucket: str, body: Body, intake: I
         with Bucket(volume, bucket) as opened:
             return intake.into(opened)
 
-    writer = _Writer(host, await host.run_blocking(open_staged))
-    await writer.run(chunks, intake)
+    staged = await host.run_blocking(open_staged)
+    await _Pipe(host, staged).run(chunks, intake)
 
 
-class _Writer:
-    """Two buffers: one fills from the body while the other is written in a thread."""
+class _Pipe:
+    """Some buffers between the body and the disk, so that a moment's stall of either does not stop the other."""
 
     def __init__(self, host: Host, staged: Staged) -> None:
         self._host = host
         self._staged = staged
         self._failure: Exception | None = None
-        self._idle = trio.Event()
-        self._idle.set()
 
     async def run(self, chunks: AsyncIterator[Chunk], intake: Intake) -> None:
-        body_failure: Exception | None = None
+        """Raises what the body or the disk raises, not wrapped into a group."""
+        send, receive = trio.open_memory_channel[bytearray](_BUFFERS)
         async with trio.open_nursery() as nursery:
-            buffer = bytearray()
-            try:
-                async for chunk in chunks:
-                    intake.size += len(chunk)
-                    buffer += chunk
-                    if len(buffer) >= _BUFFER_BYTES:
-                        await self._hand_over(nursery, buffer)
-                        buffer = bytearray()
-                if buffer:
-                    await self._hand_over(nursery, buffer)
-            except Exception as error:  # noqa: BLE001  # raised below, outside of the nursery, which would wrap it
-                body_failure = error
-        failure = body_failure or self._failure
-        if failure is not None:
-            raise failure
-
-    async def _hand_over(self, nursery: trio.Nursery, buffer: bytearray) -> None:
-        await self._idle.wait()
+            nursery.start_soon(self._write, receive)
+            with send:
+                try:
+                    await self._fill(chunks, intake, send)
+                except trio.BrokenResourceError:
+                    pass  # the writer has failed, and says how
+                except Exception as error:  # noqa: BLE001  # raised below, outside of the nursery
+                    self._failure = error
         if self._failure is not None:
             raise self._failure
-        self._idle = trio.Event()
-        nursery.start_soon(self._write, buffer)
 
-    async def _write(self, buffer: Chunk) -> None:
-        try:
-            await self._host.run_blocking(self._staged.write, buffer)
-        except Exception as error:  # noqa: BLE001  # told to the one who fills
-            self._failure = error
-        finally:
-            self._idle.set()
+    async def _fill(
+        self,
+        chunks: AsyncIterator[Chunk],
+        intake: Intake,
+        send: trio.MemorySendChannel[bytearray],
+    ) -> None:
+        buffer = bytearray()
+        async for chunk in chunks:
+            intake.size += len(chunk)
+            buffer += chunk
+            if len(buffer) >= _BUFFER_BYTES:
+                await send.send(buffer)
+                buffer = bytearray()
+        if buffer:
+            await send.send(buffer)
+
+    async def _write(self, receive: trio.MemoryReceiveChannel[bytearray]) -> None:
+        with receive:
+            try:
+                async for buffer in receive:
+                    await self._host.run_blocking(self._staged.write, buffer)
+            except Exception as error:  # noqa: BLE001  # told to the one who fills
+                self._failure = self._failure or error
