@@ -40,10 +40,10 @@ class Box:
     def delete(self, name: str) -> None:
         self.process.delete(self.prefix + name)
 
-    def keys(self) -> list[str]:
+    def listed(self) -> list[str]:
         return [
             key.removeprefix(self.prefix)
-            for key in self.process.keys()
+            for key in self.process.listed()
             if key.startswith(self.prefix) and key != self.prefix
         ]
 

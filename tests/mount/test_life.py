@@ -131,7 +131,7 @@ def test_read_only(tmp_path):
             with pytest.raises(OSError) as caught:
                 attempt()
             assert caught.value.errno == errno.EROFS
-        assert process.keys() == ["a"]
+        assert process.listed() == ["a"]
 
 
 def test_read_ahead_is_set(tmp_path):

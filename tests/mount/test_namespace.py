@@ -20,7 +20,7 @@ def errno_of(function, *arguments):
 
 def test_an_empty_directory_persists_as_a_marker(box):
     (box / "d").mkdir()
-    assert box.keys() == ["d/"]
+    assert box.listed() == ["d/"]
     assert box.head("d/")["size"] == 0
     assert os.listdir(box.path) == ["d"]
     assert os.listdir(box / "d") == []
@@ -40,7 +40,7 @@ def test_rmdir(box):
     assert errno_of(os.rmdir, box / "d") == errno.ENOTEMPTY
     os.unlink(box / "d/file")
     os.rmdir(box / "d")
-    assert box.keys() == []
+    assert box.listed() == []
     assert not (box / "d").exists()
     assert errno_of(os.rmdir, box / "d") == errno.ENOENT
 
@@ -49,7 +49,7 @@ def test_rmdir_of_an_implicit_directory(box):
     box.put("d/file", b"1")
     assert errno_of(os.rmdir, box / "d") == errno.ENOTEMPTY
     subprocess.run(["rm", "-r", box / "d"], check=True)
-    assert box.keys() == []
+    assert box.listed() == []
     assert not (box / "d").exists()
 
 
@@ -63,7 +63,7 @@ def test_rename_of_a_file(box):
     box.put("a", b"1", metadata={"colour": "red"})
     inode = (box / "a").stat().st_ino
     os.rename(box / "a", box / "b")
-    assert box.keys() == ["b"]
+    assert box.listed() == ["b"]
     assert (box / "b").stat().st_ino == inode
     assert os.getxattr(box / "b", "user.colour") == b"red"
     assert not (box / "a").exists()
@@ -78,7 +78,7 @@ def test_rename_over_a_file_that_is_open(box):
         os.rename(box / "a", box / "b")
         assert os.pread(file.fileno(), 10, 0) == b"old"
         assert (box / "b").read_bytes() == b"new"
-    assert box.keys() == ["b"]
+    assert box.listed() == ["b"]
 
 
 def test_rename_of_a_file_that_is_being_written(box):
@@ -88,7 +88,7 @@ def test_rename_of_a_file_that_is_being_written(box):
         assert box.get("b") == b"one"
         file.write(b"two")
     assert box.get("b") == b"onetwo"
-    assert box.keys() == ["b"]
+    assert box.listed() == ["b"]
 
 
 def test_an_editor_saving_by_rename(box):
@@ -98,14 +98,14 @@ def test_an_editor_saving_by_rename(box):
         os.replace(box / "doc.tmp", box / "doc")
         assert (box / "doc").read_bytes() == version
         assert box.get("doc") == version
-    assert box.keys() == ["doc"]
+    assert box.listed() == ["doc"]
 
 
 def test_rename_between_directories_and_buckets(box, mounted):
     box.put("d/a", b"1")
     (box / "e").mkdir()
     os.rename(box / "d/a", box / "e/a")
-    assert box.keys() == ["e/", "e/a"]
+    assert box.listed() == ["e/", "e/a"]
     os.rename(box / "e/a", mounted.path / "other/moved")
     assert mounted.get("moved", "other") == b"1"
 
@@ -118,7 +118,7 @@ def test_rename_that_must_not_or_cannot(box, mounted):
     assert errno_of(os.rename, box / "dir", box / "moved") == errno.EXDEV
     assert errno_of(os.rename, box / "none", box / "moved") == errno.ENOENT
     assert errno_of(os.rename, box / "file", mounted.path / "bucket-not") == errno.EXDEV
-    assert box.keys() == ["dir/x", "file"]
+    assert box.listed() == ["dir/x", "file"]
 
 
 def test_rename_without_replacing(box):
@@ -132,7 +132,7 @@ def test_mv_moves_a_directory_by_copying(box):
     box.put("d/one", b"1")
     box.put("d/sub/two", b"2")
     subprocess.run(["mv", box / "d", box / "moved"], check=True)
-    assert [key for key in box.keys() if not key.endswith("/")] == ["moved/one", "moved/sub/two"]
+    assert [key for key in box.listed() if not key.endswith("/")] == ["moved/one", "moved/sub/two"]
     assert not (box / "d").exists()
 
 
@@ -141,7 +141,7 @@ def test_what_no_bucket_can_hold_is_refused(box):
     assert errno_of(os.mkfifo, box / "fifo") == errno.EPERM
     box.put("file", b"1")
     assert errno_of(os.link, box / "file", box / "hard") == errno.EPERM
-    assert box.keys() == ["file"]
+    assert box.listed() == ["file"]
 
 
 def test_mknod_of_a_regular_file(box):
@@ -173,7 +173,7 @@ def test_the_root_holds_buckets_only(mounted):
     assert errno_of((mounted.path / "file").write_bytes, b"") == errno.EPERM
     assert errno_of(os.mkdir, mounted.path / "NOT_A_BUCKET") == errno.EINVAL
     os.mkdir(mounted.path / "made-here")
-    assert mounted.keys("made-here") == []
+    assert mounted.listed("made-here") == []
     (mounted.path / "made-here/file").write_bytes(b"1")
     assert errno_of(os.rmdir, mounted.path / "made-here") == errno.ENOTEMPTY
     os.unlink(mounted.path / "made-here/file")

@@ -35,7 +35,7 @@ def test_an_empty_file(box):
 def test_nothing_is_seen_elsewhere_before_close_and_all_of_it_after(box):
     with (box / "new").open("wb", buffering=0) as file:
         file.write(b"half")
-        assert box.keys() == []
+        assert box.listed() == []
         file.write(b" whole")
     assert box.get("new") == b"half whole"
 
@@ -192,7 +192,7 @@ def test_unlink_while_open(box):
         file.seek(0)
         assert file.read() == b"still here"
         file.write(b"!")
-    assert box.keys() == []
+    assert box.listed() == []
     assert os.listdir(box.path) == []
 
 
@@ -201,8 +201,8 @@ def test_unlink_of_a_published_file_while_it_is_written(box):
     with (box / "a").open("r+b", buffering=0) as file:
         file.write(b"new")
         os.unlink(box / "a")
-        assert box.keys() == []
-    assert box.keys() == []
+        assert box.listed() == []
+    assert box.listed() == []
 
 
 def test_the_last_close_wins(box):
@@ -258,6 +258,6 @@ def test_rsync_round_trip(box, tmp_path):
     (source / "deep/er/x.txt").write_text("x")
     subprocess.run(["cp", "-r", source, box / "tree"], check=True)
     subprocess.run(["diff", "-r", source, box / "tree"], check=True)
-    assert len(box.keys()) == 11 + 3
+    assert len(box.listed()) == 11 + 3
     subprocess.run(["rm", "-r", box / "tree"], check=True)
-    assert box.keys() == []
+    assert box.listed() == []

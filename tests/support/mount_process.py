@@ -127,7 +127,7 @@ class MountProcess:
     def delete(self, key: str, bucket: str = "data") -> None:
         self.call("delete", bucket=bucket, key=key)
 
-    def keys(self, bucket: str = "data") -> list[str]:
+    def listed(self, bucket: str = "data") -> list[str]:
         return self.call("keys", bucket=bucket)
 
     def requests(self) -> dict[str, int]:

@@ -25,6 +25,7 @@ from appliance.world import RealWorld
 from appliance_example.backend import MemoryBackend
 
 CAPACITY_BYTES = 1 << 30
+HOLD_MAX_S = 20.0
 _OPERATIONS = ("head", "list_objects", "put", "delete", "copy", "head_bucket", "list_buckets")
 
 
@@ -51,7 +52,9 @@ def _counted(name: str) -> Any:
     async def method(self: FaultyBackend, *args: Any, **kwargs: Any) -> Any:
         self._count(name)
         if self.held is not None:
-            await self.held.wait()
+            # Bounded, so that a test that fails while requests are held does not hang in the kernel.
+            with trio.move_on_after(HOLD_MAX_S):
+                await self.held.wait()
         return await getattr(MemoryBackend, name)(self, *args, **kwargs)
 
     return method
@@ -70,7 +73,7 @@ async def stack(
     backend = FaultyBackend(BackendConfig(name="memory", host=PluginHost(world, "memory")))
     policy = BucketPolicy(freshness_s=float(config.get("freshness_s", "inf")))
     data = Path(config["data"])
-    data.mkdir(exist_ok=True)
+    data.mkdir(exist_ok=True)  # noqa: ASYNC240  # before anything runs that it could hold up
     journal = Journal.open(data / "appliance.db", world)
     try:
         async with journal.running(), trio.open_nursery() as nursery:
