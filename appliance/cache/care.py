@@ -11,6 +11,7 @@ from appliance.cache.coherence import Coherence
 from appliance.cache.index import Index
 from appliance.cache.limits import Limits
 from appliance.cache.opening import Opener
+from appliance.cache.plan.s3fifo import Name
 from appliance.cache.routes import Routes
 from appliance.cache.store import Store
 from appliance.journal import Journal
@@ -65,19 +66,23 @@ class Care:
 
     async def restore(self) -> None:
         """Make queues and files agree with the journal."""
-        rows = list(self._journal.entries())
         present = await self._world.run_blocking(Lane.DISK, self._store.present)
-        for row in rows:
-            name = (row.bucket, row.key)
+        known: set[str] = set()
+        missing: list[Name] = []
+        for row in self._journal.entries():
+            known.add(row.file)
             if row.file in present:
                 size = row.size if row.complete else 0
-                self._index.fifo.insert(name, size, row.frequency)
+                self._index.fifo.insert((row.bucket, row.key), size, row.frequency)
             else:
-                self._index.drop_row(name, "missing")
-        known = {row.file for row in rows}
+                missing.append((row.bucket, row.key))
+        for name in missing:
+            self._index.drop_row(name, "missing")
         self.orphans_removed = await self._world.run_blocking(
             Lane.DISK, self._store.remove_orphans, known
         )
+        if not self._journal.clean_stop:
+            self._index.unverified |= known & present
         self._index.pressed()
 
     def save_access(self) -> None:

@@ -55,6 +55,7 @@ class Index:
         self._journal = journal
         self._entries: OrderedDict[Name, Entry] = OrderedDict()
         self._open: OrderedDict[Entry, None] = OrderedDict()
+        self.unverified: set[str] = set()  # files from before an unclean stop, not yet read since
         self._dead: set[str] = set()  # files dropped, of which the journal may not know yet
         self._entries_max = entries_max
         self._open_files_max = open_files_max
@@ -228,12 +229,13 @@ class Index:
     def gone(self, file: str) -> None:
         """The file is removed and the journal knows."""
         self._dead.discard(file)
+        self.unverified.discard(file)
         self.files_to_remove -= 1
 
     def frequencies(self) -> dict[str, int]:
         """Uses of each cached object in memory, by data file: what a restart should know."""
         return {
-            entry.file: entry.node.frequency
+            entry.file: self.fifo.worth(entry.node)
             for entry in self._entries.values()
             if entry.node is not None and entry.file and entry.journalled
         }
@@ -253,6 +255,7 @@ class Index:
             "capacity_bytes": self.fifo.capacity_bytes,
             "memory_entries": len(self._entries),
             "open_files": len(self._open),
+            "unverified_files": len(self.unverified),
             "pins": len(self.pins),
             "evicted_objects": self.evicted_objects,
             "evicted_bytes": self.evicted_bytes,

@@ -82,7 +82,6 @@ class ObjectCache(Forward):
         self._opener = Opener(
             self._fetcher,
             self._coherence,
-            verify=not journal.clean_stop,
             on_foreign_change=lambda name, info: self._tell(name, "backend", info),
         )
         self._writer = Writer(world, store, self._index, self._coherence, self._opener, self._tell)

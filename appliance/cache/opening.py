@@ -113,7 +113,6 @@ class Opener:
         fetcher: Fetcher,
         coherence: Coherence,
         *,
-        verify: bool,
         on_foreign_change: Callable[[Name, ObjectInfo | None], None],
     ) -> None:
         self._fetcher = fetcher
@@ -121,7 +120,6 @@ class Opener:
         self._store = fetcher.store
         self._index = fetcher.index
         self._coherence = coherence
-        self._verify = verify
         self._on_foreign_change = on_foreign_change
         self._flights: dict[Name, Flight] = {}
         self._glances: dict[Name, set[Glance]] = {}
@@ -340,13 +338,18 @@ class Opener:
             return False
         try:
             fd, blocks = await self._world.run_blocking(
-                Lane.DISK, self._store.load, entry.file, entry.info.size, verify=self._verify
+                Lane.DISK,
+                self._store.load,
+                entry.file,
+                entry.info.size,
+                verify=entry.file in self._index.unverified,
             )
         except (OSError, CorruptDataError) as error:
             logger.warning("Dropping the cached copy of %s/%s: %s", *entry.name, error)
             self.dropped_files += 1
             self._index.doom(entry, "unusable")
             return False
+        self._index.unverified.discard(entry.file)
         entry.fd = fd
         entry.blocks = blocks
         entry.complete = blocks.complete

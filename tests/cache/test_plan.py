@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.cache.plan.blocks import BLOCK_BYTES, BlockMap
-from appliance.cache.plan.fetch import FETCH_BLOCKS, Span, blocks_of, plan_fetches
+from appliance.cache.plan.fetch import Span, blocks_of, piece_blocks, plan_fetches
 from appliance.cache.plan.pins import Pins
 from appliance.cache.plan.readahead import WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, ReadAhead
 from appliance.cache.plan.s3fifo import S3Fifo
@@ -104,7 +104,12 @@ def test_a_plan_fetches_each_missing_block_once_and_no_other(count, data):
         for index in range(wanted.first, wanted.last)
         if not blocks.has(index) and index not in in_air
     ]
-    assert all(0 < span.last - span.first <= FETCH_BLOCKS for span in everything)
+    assert all(0 < span.last - span.first <= piece_blocks(wanted) for span in everything)
+
+
+@pytest.mark.parametrize(("blocks", "piece"), [(1, 8), (32, 8), (64, 16), (1000, 32)])
+def test_long_reads_are_cut_into_larger_pieces(blocks, piece):
+    assert piece_blocks(Span(0, blocks)) == piece
 
 
 def test_blocks_of_a_range_are_those_it_touches():

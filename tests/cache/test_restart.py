@@ -98,6 +98,21 @@ async def test_damage_is_found_after_an_unclean_stop(tmp_path, size, damage):
         assert await s.get("k") == data
 
 
+async def test_after_an_unclean_stop_each_file_is_verified_once(tmp_path):
+    backend = FaultyBackend()
+    async with stack(tmp_path, backend=backend, freshness_s=FOR_EVER) as s:
+        for key in "abc":
+            await s.put(key, os.urandom(5000))
+    async with stack(
+        tmp_path, backend=backend, freshness_s=FOR_EVER, clean=False, open_files_max=1
+    ) as s:
+        assert s.cache.statistics()["unverified_files"] == 3
+        for key in "abab":
+            await s.get(key)
+        assert s.cache.statistics()["unverified_files"] == 1
+        assert backend.asked["read"] == 0
+
+
 async def test_a_scrub_drops_damaged_objects_and_only_those(tmp_path):
     backend = FaultyBackend()
     data = os.urandom(3 * MIB)

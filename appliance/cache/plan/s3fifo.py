@@ -72,6 +72,10 @@ class S3Fifo:
         self.used_bytes += size
         return node
 
+    def worth(self, node: Node) -> int:
+        """The frequency to save for a restart: what has made it into main shall not begin anew."""
+        return max(node.frequency, int(node.name in self._main))
+
     def resize(self, name: Name, size: int) -> None:
         """The object takes `size` bytes now."""
         node = self.get(name)
