@@ -273,7 +273,8 @@ class S3Endpoint:
             head=head,
         )
         exchange.error = row_of(error).code
-        if answer.status >= 500 and isinstance(error, ApplianceError):
+        # 501 is the client's business, not the operator's.
+        if answer.status >= 500 and answer.status != 501 and isinstance(error, ApplianceError):
             logger.warning("request %s: %s", exchange.request_id, error)
         return Response(answer.status, render_fields(answer.headers), answer.body)
 

@@ -12,6 +12,11 @@ from appliance.s3.operations.payload import read_document
 from appliance.s3.wire.errors import InvalidLocationError
 from appliance.s3.wire.xml import parse, render
 
+_UNVERSIONED = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    b'<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>'
+)
+
 
 async def list_buckets(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html."""
@@ -37,6 +42,12 @@ async def head_bucket(call: Call) -> Response:
 async def delete_bucket(call: Call) -> Response:
     await call.cache.delete_bucket(call.bucket)
     return empty(204)
+
+
+async def get_bucket_versioning(call: Call) -> Response:
+    """Never enabled, never suspended: an empty configuration. Clients ask before they decide how to delete."""
+    await call.cache.head_bucket(call.bucket)
+    return xml(_UNVERSIONED)
 
 
 async def get_bucket_location(call: Call) -> Response:

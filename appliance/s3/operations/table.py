@@ -30,6 +30,7 @@ OPERATIONS: dict[Operation, Operate] = {
     Operation.HeadBucket: buckets.head_bucket,
     Operation.DeleteBucket: buckets.delete_bucket,
     Operation.GetBucketLocation: buckets.get_bucket_location,
+    Operation.GetBucketVersioning: buckets.get_bucket_versioning,
     Operation.ListObjects: listing.list_objects,
     Operation.ListObjectsV2: listing.list_objects_v2,
     Operation.ListObjectVersions: listing.list_object_versions,

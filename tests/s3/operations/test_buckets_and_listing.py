@@ -26,6 +26,7 @@ async def test_the_life_of_a_bucket(node: RunningEndpoint):
     head = await node.call(s3.head_bucket, Bucket="other")
     assert head["BucketRegion"] == "us-east-1"
     assert (await node.call(s3.get_bucket_location, Bucket="other"))["LocationConstraint"] is None
+    assert "Status" not in await node.call(s3.get_bucket_versioning, Bucket="other")
     await node.call(s3.delete_bucket, Bucket="other")
     with pytest.raises(ClientError, match="404"):
         await node.call(s3.head_bucket, Bucket="other")
