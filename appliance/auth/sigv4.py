@@ -133,7 +133,7 @@ class Verifier:
         self, method: str, target: bytes, headers: Mapping[str, str], now_s: int
     ) -> Authentication:
         path, _, query = target.decode("latin-1").partition("?")
-        authorization = headers.get("authorization")
+        authorization = headers.get("authorization") or None  # an empty one claims nothing
         if authorization is not None and "X-Amz-Algorithm=" not in query:
             claim = _claim_of_header(authorization, headers)
             _check_skew(claim.timestamp, now_s)

@@ -166,7 +166,7 @@ REFUSED_HEADERS = {
     "sigv2": (changed(authorization="AWS AK:c2lnbmF0dXJl"), SignatureVersionError),
     "sigv4a": (changed(authorization="AWS4-ECDSA-P256-SHA256 Credential=x"), SignatureVersionError),
     "basic": (changed(authorization="Basic dTpw"), AuthTypeError),
-    "empty": (changed(authorization=""), AuthTypeError),
+    "empty": (changed(authorization=""), AnonymousError),
     "no fields": (changed(authorization="AWS4-HMAC-SHA256 "), AuthorizationHeaderError),
     "missing field": (
         changed(authorization="AWS4-HMAC-SHA256 Credential=a,SignedHeaders=host"),
