@@ -29,8 +29,15 @@ RADOSGW_GAPS = {
     "uploads.are_listed_by_key_and_time": "pages of uploads miss common prefixes",
     "concurrency.replacers_have_one_winner": "500 for some of the PUTs that lose a race",
 }
-# rclone 1.75.
-RCLONE_GAPS: dict[str, str] = {}
+# rclone 1.75 keeps objects as files: many keys, system headers and metadata beyond 2 KiB it cannot hold, and its writes take 0.1 s. So here
+# run some checks of what it is to be relied on for.
+RCLONE_CHECKS = (
+    "objects.stream_in_modest_chunks",
+    "versions.can_be_asked_for_in_a_read",
+    "ranges.tell_what_they_are",
+    "conditions.of_puts_are_honoured",
+    "failures.of_bodies_leave_the_old_object",
+)
 # moto 5.2.
 MOTO_GAPS = {
     "names.control_characters_round_trip": "loses control characters in keys",
@@ -87,8 +94,10 @@ async def test_over_radosgw(ceph: Ceph) -> None:
 @pytest.mark.real
 async def test_over_rclone(rclone_s3: S3Upstream) -> None:
     async with over(rclone_s3) as backend:
-        allow = Allowances(gaps=RCLONE_GAPS, part_sizes=False, many=30)
-        assert await conform(backend, allow, CHECKS) == {}
+        allow = Allowances(part_sizes=False)
+        checks = [(name, check) for name, check in CHECKS if name in RCLONE_CHECKS]
+        assert len(checks) == len(RCLONE_CHECKS)
+        assert await conform(backend, allow, checks) == {}
         assert not backend.capabilities.conditional_put
 
 

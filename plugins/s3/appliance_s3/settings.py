@@ -45,7 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     read_timeout_s: float = 60.0
     max_attempts: int = 4
     max_connections: int = 32
-    read_parallelism: int = 4
+    # Measured on loopback, radosgw, 256 MiB, warm: 1 stream 665 MiB/s at 0.10 s of CPU, 2 segments at a time 427, 4 466 MiB/s at 0.21 s.
+    # So one stream, until a site whose latency bounds a connection says otherwise; the cache reads several ranges at a time as it is.
+    read_parallelism: int = 1
     checksums: str = "when_supported"
     register_bucket: str = ""
     credentials: Credentials = Credentials()

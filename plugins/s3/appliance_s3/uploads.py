@@ -48,7 +48,8 @@ UPLOAD_ID_MAX = 1024
 
 def target(place: dict[str, str], upload_id: str) -> dict[str, Any]:
     """Parameters that name an upload. Raises NoSuchUploadError: without an id, S3 would take a part for a whole object."""
-    if not upload_id or len(upload_id) > UPLOAD_ID_MAX:
+    # Nor is one that cannot be written in a URL an id that an upstream gave.
+    if not 1 <= len(upload_id) <= UPLOAD_ID_MAX or not upload_id.isascii():
         raise NoSuchUploadError
     return {**place, "UploadId": upload_id}
 
