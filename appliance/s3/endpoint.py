@@ -42,6 +42,8 @@ from appliance.world import World
 logger = logging.getLogger(__name__)
 
 _READS = frozenset({"GET", "HEAD"})
+# The status of a request whose client left before there was an answer, in metrics and log, as nginx has it.
+_CLIENT_GONE = 499
 # What is not an operation, in metrics and log.
 _NONE = "-"
 
@@ -184,14 +186,7 @@ class S3Endpoint:
         exchange = response.notes
         if not isinstance(exchange, _Exchange):
             return
-        seconds = self._world.boot_s() - exchange.began_s
-        body = exchange.body
-        received = body.received_bytes if body is not None else 0
-        self.metrics.finished(exchange.operation, response.status, seconds, received, sent_bytes)
-        if error is not None:
-            self._cut(exchange, error)
-        if self._log is not None:
-            self._log.add(_log_line(exchange, response, seconds, sent_bytes, error, self._world))
+        self._record(exchange, response.status, sent_bytes, error)
 
     # --- steps ---------------------------------------------------------------------
 
@@ -220,8 +215,8 @@ class S3Endpoint:
         self.metrics.in_flight += 1
         try:
             response = await self._operations[call.request.operation](call)
-        except ClientGoneError:
-            self.metrics.aborted += 1
+        except ClientGoneError as error:
+            self._record(exchange, _CLIENT_GONE, 0, error)
             raise
         except Exception as error:  # noqa: BLE001  # every error is an answer
             response = self._failure(exchange, error, head)
@@ -278,6 +273,19 @@ class S3Endpoint:
             logger.warning("request %s: %s", exchange.request_id, error)
         return Response(answer.status, render_fields(answer.headers), answer.body)
 
+    def _record(
+        self, exchange: _Exchange, status: int, sent_bytes: int, error: Exception | None
+    ) -> None:
+        """Count a request, and log it."""
+        seconds = self._world.boot_s() - exchange.began_s
+        body = exchange.body
+        received = body.received_bytes if body is not None else 0
+        self.metrics.finished(exchange.operation, status, seconds, received, sent_bytes)
+        if error is not None:
+            self._cut(exchange, error)
+        if self._log is not None:
+            self._log.add(_log_line(exchange, status, seconds, sent_bytes, error, self._world))
+
     def _cut(self, exchange: _Exchange, error: Exception) -> None:
         self.metrics.aborted += 1
         if not isinstance(error, ClientGoneError):
@@ -291,7 +299,7 @@ class S3Endpoint:
 
 def _log_line(
     exchange: _Exchange,
-    response: Response,
+    status: int,
     seconds: float,
     sent_bytes: int,
     error: Exception | None,
@@ -303,7 +311,7 @@ def _log_line(
         request_id=exchange.request_id,
         peer=exchange.peer,
         operation=exchange.operation,
-        status=response.status,
+        status=status,
         duration_ms=round(seconds * 1000, 3),
         method=parsed.request.method if parsed else "",
         bucket=_printable(parsed.bucket) if parsed else "",

@@ -16,7 +16,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     connections_max: int = 4096
-    backlog: int = 1024
     head_bytes_max: int = 64 * KIB
     head_timeout_s: float = 20.0
     idle_timeout_s: float = 75.0

@@ -147,7 +147,8 @@ class PlainTransport:
                 await self._wait_writable(patience)
                 waited = True
                 continue
-            except OSError as error:
+            except (ConnectionError, TimeoutError) as error:
+                # Any other OSError is the disk's.
                 raise ClientGoneError from error
             if count == 0:
                 raise TruncatedFileError

@@ -103,6 +103,19 @@ async def test_a_file_that_is_too_short_cuts_the_connection(file: int, content: 
     assert source.closed == 1
 
 
+async def test_a_failing_disk_is_not_taken_for_a_client_that_left(file: int, monkeypatch):
+    def sendfile(*_):
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    async with serving(answering(FileSource(file, 0, SIZE))) as running:
+        client = await running.connect()
+        await client.send(GET)
+        with pytest.raises(trio.BrokenResourceError):
+            await client.reply()
+        assert isinstance(running.handler.sent_log[0][2], OSError)
+
+
 async def test_sends_files_over_tls(file: int, content: bytes, tmp_path: Path):
     certificate, key = self_signed(tmp_path)
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -115,6 +115,7 @@ async def test_a_client_gone_in_the_middle_of_an_upload_leaves_nothing(node: Run
     await node.endpoint.drain()
     assert node.backend.statistics()["objects"] == 0
     assert node.endpoint.statistics()["responses_aborted_total"] == 1
+    assert node.endpoint.metrics.requests == {("PutObject", 499): 1}
 
 
 @pytest.mark.parametrize("header", ["Authorization", "x-amz-date"])
