@@ -1,4 +1,4 @@
-"""`Response`: status, headers and a small body, ready to be written; and the few that have no document.
+"""`Response`: status, headers and a small body, ready to be written; as error documents are.
 
 Header values are `str` that hold bytes as latin-1 (what HTTP/1.1 carries); text beyond ASCII is UTF-8 underneath (`header_text`).
 The server adds Date, Server, x-amz-request-id, x-amz-id-2, Content-Length and Connection.
@@ -19,16 +19,6 @@ class Response(msgspec.Struct, frozen=True):
     status: int = 200
     headers: Headers = []
     body: bytes = b""
-
-
-def document(body: bytes, status: int = 200, headers: Headers | None = None) -> Response:
-    """A response that carries an XML document."""
-    return Response(status, [XML, *(headers or ())], body)
-
-
-def no_content(headers: Headers | None = None) -> Response:
-    """204, as deletes answer."""
-    return Response(204, headers or [])
 
 
 def header_text(value: str) -> str:
