@@ -22,7 +22,7 @@ AT_A_TIME = 4
 # Ceph 16.2.
 RADOSGW_GAPS = {
     "conditions.of_uploads_are_honoured": "CompleteMultipartUpload ignores conditions; refused as unsupported",
-    "tags.come_and_go": "tagging changes Last-Modified",
+    "uploads.with_forged_ids_do_not_exist": "UploadPart tells no time, so a part's is ours until it is listed",
     "tags.come_with_an_upload": "CreateMultipartUpload ignores tags",
     "multipart.may_come_in_any_order": "CompleteMultipartUpload must name all parts",
     "multipart.are_refused_when_wrong": "a part that is too small is InvalidPart",
@@ -38,6 +38,8 @@ RCLONE_CHECKS = (
     "conditions.of_puts_are_honoured",
     "failures.of_bodies_leave_the_old_object",
 )
+# Tagging changes Last-Modified on radosgw: the check fails whenever a second passes between, so it is neither kept nor a gap.
+RADOSGW_LEFT_OUT = {"tags.come_and_go"}
 # moto 5.2.
 MOTO_GAPS = {
     "names.control_characters_round_trip": "loses control characters in keys",
@@ -86,7 +88,8 @@ async def over(upstream: Ceph | S3Upstream) -> AsyncIterator[Backend]:
 async def test_over_radosgw(ceph: Ceph) -> None:
     async with over(ceph) as backend:
         allow = Allowances(gaps=RADOSGW_GAPS, part_sizes=False, many=60)
-        assert await conform(backend, allow, CHECKS) == {}
+        checks = [(name, check) for name, check in CHECKS if name not in RADOSGW_LEFT_OUT]
+        assert await conform(backend, allow, checks) == {}
         assert backend.capabilities.conditional_put
         assert backend.capabilities.tagging
 
