@@ -140,6 +140,7 @@ class Pump:
         self._fetcher = fetcher
         self._entry = entry
         self._wanted = RangeSpec(offset, offset + length - 1)
+        self._remaining = length
         self._scope = trio.CancelScope()
         self._error: ApplianceError | None = None
         self._send, self._receive = trio.open_memory_channel[bytes](0)
@@ -161,6 +162,11 @@ class Pump:
         except trio.EndOfChannel:
             if self._error is not None:
                 raise self._error from None
+            if self._remaining:
+                bucket, key = self._entry.name
+                raise BackendUnavailableError(
+                    "The object came incomplete.", bucket=bucket, key=key
+                ) from None
             raise StopAsyncIteration from None
 
     def cancel(self) -> None:
@@ -184,6 +190,7 @@ class Pump:
                 ):
                     async for chunk in chunks:
                         self._fetcher.fetched_bytes += len(chunk)
+                        self._remaining -= len(chunk)
                         await self._send.send(chunk)
         except trio.BrokenResourceError:
             pass  # closed in the middle

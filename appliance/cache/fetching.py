@@ -139,6 +139,10 @@ class Fetcher:
             fetch.error = VersionChangedError(str(error), bucket=entry.name[0], key=entry.name[1])
         except ApplianceError as error:
             fetch.error = error
+        except trio.Cancelled:
+            # Nobody waits for an unwanted fetch, so this is the end of the cache: whoever waits must not ask again.
+            fetch.error = BackendUnavailableError("The appliance is stopping.")
+            raise
         except Exception as error:  # noqa: BLE001  # a bug in a backend must not end the cache's nursery
             self.note_bug(entry, error)
             fetch.error = BackendError(bucket=entry.name[0], key=entry.name[1])

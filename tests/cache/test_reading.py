@@ -117,7 +117,8 @@ async def test_a_client_that_goes_away_stops_the_fetch(tmp_path):
         await reader.available(0, 64 * MIB)
         await s.backend.arrived["hold"].wait()
         reader.close()
-        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(60):
+            await s.quiet()
         statistics = s.cache.statistics()
         assert statistics["fetches_in_flight"] == 0
         assert statistics["fetches_cancelled"] > 0
@@ -262,3 +263,23 @@ async def test_a_bug_in_a_backend_is_an_error_of_this_request_only(tmp_path):
             await s.get("k")
         s.backend.fail.clear()
         assert await s.get("k") == b"data"
+
+
+async def test_when_the_cache_stops_those_who_wait_get_an_error_and_never_a_short_object(tmp_path):
+    outcomes = []
+
+    async def read(s, chunked):
+        reader = await s.cache.open("data", "k")
+        with pytest.raises(BackendUnavailableError):
+            await (reader.read(0, 8 * MIB) if chunked else reader.available(5 * MIB, 1))
+        outcomes.append(chunked)
+        reader.close()
+
+    async with trio.open_nursery() as nursery, stack(tmp_path, freshness_s=FOR_EVER) as s:
+        await s.backend.foreign_put("data", "k", bytes(8 * MIB))
+        s.backend.hold_after = MIB
+        nursery.start_soon(read, s, True)
+        nursery.start_soon(read, s, False)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await s.backend.arrived["hold"].wait()
+    assert sorted(outcomes) == [False, True]

@@ -4,6 +4,7 @@ import os
 import pytest
 import trio
 
+from appliance.model.errors import BackendUnavailableError
 from appliance.world.disk import Disk
 from tests.support.cache_stack import MIB, stack
 from tests.support.disks import tiny_disk
@@ -122,3 +123,15 @@ async def test_a_cached_file_that_cannot_be_read_is_fetched_anew(tmp_path):
         reader.close()
         assert await s.get("k") == data
         assert s.backend.asked["read"] > 1
+
+
+async def test_a_stream_past_the_cache_that_ends_early_is_an_error(tmp_path):
+    disk = FailingDisk()
+    async with stack(tmp_path, disk=disk, freshness_s=FOR_EVER) as s:
+        await s.backend.foreign_put("data", "k", bytes(8 * MIB))
+        disk.budget = 0
+        reader = await s.cache.open("data", "k")
+        s.backend.cut_after = 3 * MIB
+        with pytest.raises(BackendUnavailableError, match="incomplete"):
+            await reader.read(0, 8 * MIB)
+        reader.close()

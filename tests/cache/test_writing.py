@@ -11,6 +11,7 @@ from appliance.model.errors import (
     IncompleteBodyError,
     NoSuchKeyError,
     PreconditionFailedError,
+    StorageFullError,
     UnsupportedError,
 )
 from appliance.model.objects import CompletedPart, Conditions, PutOptions
@@ -304,4 +305,51 @@ async def test_what_a_backend_cannot_do_is_said_and_changes_nothing(tmp_path):
         s.backend.fail["copy"] = UnsupportedError("no copies")
         with pytest.raises(UnsupportedError, match="no copies"):
             await s.cache.copy("data", "k", "data", "k")
+        assert s.nowait("k")
+
+
+async def test_a_journal_that_takes_no_intent_costs_the_cached_copy_and_not_the_write(
+    tmp_path, monkeypatch
+):
+    backend = FaultyBackend()
+    async with stack(tmp_path, backend=backend, freshness_s=FOR_EVER) as s:
+        await s.put("k", b"old")
+        [old] = s.files()
+
+        async def full(*changes):
+            raise StorageFullError
+
+        monkeypatch.setattr(s.journal, "append", full)
+        backend.arrived.clear()
+        backend.gates["put"] = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(s.put, "k", b"new")
+            await backend.arrived["put"].wait()
+            assert not old.exists()  # a crash here leaves nothing that could be believed
+            backend.gates["put"].set()
+        assert await s.get("k") == b"new"
+        monkeypatch.undo()
+    async with stack(tmp_path, backend=backend, freshness_s=FOR_EVER) as s:
+        assert await s.get("k") == b"new"
+
+
+async def test_a_journal_that_takes_no_commit_leaves_the_name_suspect(tmp_path, monkeypatch):
+    async with stack(tmp_path, freshness_s=FOR_EVER) as s:
+        await s.put("k", b"old")
+        append = s.journal.append
+
+        async def full(*changes):
+            if changes[0].kind == "commit":
+                raise StorageFullError
+            return await append(*changes)
+
+        monkeypatch.setattr(s.journal, "append", full)
+        await s.put("k", b"new")  # the backend has it: acknowledged
+        monkeypatch.undo()
+        assert not s.nowait("k")
+        assert await s.get("k") == b"new"
+        assert len(s.journal.open_intents()) == 1
+        s.world.offset_s = 61
+        await s.cache.settle()
+        assert await s.get("k") == b"new"
         assert s.nowait("k")

@@ -62,6 +62,7 @@ class FaultyBackend(MemoryBackend):
         self.lose_request = False
         self.break_after: int | None = None
         self.hold_after: int | None = None
+        self.cut_after: int | None = None
         self.released = trio.Event()
         self.chunk_bytes = 256 * 1024
 
@@ -136,6 +137,8 @@ class _Stream(ObjectStream):
                 limit = self._backend.break_after
                 if limit is not None and sent + len(piece) > limit:
                     raise BackendUnavailableError("the connection broke")
+                if self._backend.cut_after is not None and sent >= self._backend.cut_after:
+                    return
                 hold = self._backend.hold_after
                 if hold is not None and sent + len(piece) > hold:
                     self._backend.arrived["hold"].set()
