@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
 
+import msgspec
 import trio
 
 from appliance.auth.credentials import CredentialStore
@@ -48,29 +49,17 @@ _CLIENT_GONE = 499
 _NONE = "-"
 
 
-class _Exchange:
+class _Exchange(msgspec.Struct):
     """What is remembered of a request until its response is out."""
 
-    __slots__ = (
-        "access_key",
-        "began_s",
-        "body",
-        "error",
-        "operation",
-        "peer",
-        "request",
-        "request_id",
-    )
-
-    def __init__(self, request_id: str, began_s: float, peer: str) -> None:
-        self.request_id = request_id
-        self.began_s = began_s
-        self.peer = peer
-        self.operation = _NONE
-        self.request: S3Request | None = None
-        self.access_key = ""
-        self.body: IncomingBody | None = None
-        self.error = ""
+    request_id: str
+    began_s: float
+    peer: str
+    body: IncomingBody | None = None
+    operation: str = _NONE
+    request: S3Request | None = None
+    access_key: str = ""
+    error: str = ""
 
 
 class S3Endpoint:
@@ -158,8 +147,7 @@ class S3Endpoint:
     def handle(self, head: Head, body: IncomingBody) -> Answer:
         """See `http.connection.Handler`."""
         request = head.request
-        exchange = self._begin(request.peer)
-        exchange.body = body
+        exchange = self._begin(request.peer, body)
         now_ns = self._world.now_ns()
         try:
             exchange.request = parsed = parse_request(request, self._settings.domains)
@@ -208,7 +196,18 @@ class S3Endpoint:
             )
         if identity.role is Role.READONLY and request.method not in _READS:
             raise AccessDeniedError(bucket=parsed.bucket, key=parsed.key)
-        return Call(self._context, parsed, authentication, body, exchange.request_id)
+        return Call(
+            self._context,
+            parsed,
+            authentication,
+            body,
+            exchange.request_id,
+            self._context.cache,
+            parsed.bucket,
+            parsed.key,
+            parsed.query,
+            parsed.headers,
+        )
 
     async def _perform(self, exchange: _Exchange, head: Head, call: Call) -> Response:
         """The operation, and whatever comes of it."""
@@ -229,9 +228,9 @@ class S3Endpoint:
             raise RuntimeError("the endpoint does not serve yet")
         self._background.start_soon(function)
 
-    def _begin(self, peer: str) -> _Exchange:
+    def _begin(self, peer: str, body: IncomingBody | None = None) -> _Exchange:
         self._count += 1
-        return _Exchange(f"{self._id_prefix}{self._count:08X}", self._world.boot_s(), peer)
+        return _Exchange(f"{self._id_prefix}{self._count:08X}", self._world.boot_s(), peer, body)
 
     def _finish(self, response: Response, exchange: _Exchange, now_ns: int) -> Response:
         if now_ns // 10**9 != self._second:

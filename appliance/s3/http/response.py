@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterable
 from http import HTTPStatus
 from typing import Protocol
 
+import msgspec
+
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
@@ -48,30 +50,19 @@ class Source(Protocol):
 Body = bytes | Source | AsyncIterator[bytes]
 
 
-class Response:
+class Response(msgspec.Struct):
     """`fields` are header lines, each with its CRLF; the engine adds the framing only. `close` asks for the connection to end after it.
 
     `content_length` is given only where it differs from the body's own: in the answer to a HEAD. `notes` is for whoever made the
     response, and comes back with it in `Handler.sent`.
     """
 
-    __slots__ = ("body", "close", "content_length", "fields", "notes", "status")
-
-    def __init__(
-        self,
-        status: int,
-        fields: bytes = b"",
-        body: Body = b"",
-        *,
-        content_length: int | None = None,
-        close: bool = False,
-    ) -> None:
-        self.status = status
-        self.fields = fields
-        self.body = body
-        self.content_length = content_length
-        self.close = close
-        self.notes: object = None
+    status: int
+    fields: bytes = b""
+    body: Body = b""
+    content_length: int | None = None
+    close: bool = False
+    notes: object = None
 
     @property
     def size(self) -> int | None:

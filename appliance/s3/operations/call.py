@@ -31,40 +31,19 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     spawn: Callable[[Callable[[], Awaitable[None]]], None]
 
 
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request, who asks, and its body."""
 
-    __slots__ = (
-        "authentication",
-        "body",
-        "bucket",
-        "cache",
-        "context",
-        "headers",
-        "key",
-        "query",
-        "request",
-        "request_id",
-    )
-
-    def __init__(
-        self,
-        context: Context,
-        request: S3Request,
-        authentication: Authentication,
-        body: IncomingBody,
-        request_id: str,
-    ) -> None:
-        self.context = context
-        self.cache = context.cache
-        self.request = request
-        self.bucket = request.bucket
-        self.key = request.key
-        self.query: Mapping[str, str] = request.query
-        self.headers: Mapping[str, str] = request.headers
-        self.authentication = authentication
-        self.body = body
-        self.request_id = request_id
+    context: Context
+    request: S3Request
+    authentication: Authentication
+    body: IncomingBody
+    request_id: str
+    cache: Cache
+    bucket: str
+    key: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
 
     @property
     def identity(self) -> Identity:
