@@ -13,10 +13,12 @@ from tests.support.mount_process import MountProcess
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountProcess]:
+@pytest.fixture(scope="module", params=["memory", "posix"])
+def mounted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MountProcess]:
     """A mount of all buckets, over a backend that nobody else writes to."""
-    with MountProcess(tmp_path_factory.mktemp("mount")) as process:
+    with MountProcess(tmp_path_factory.mktemp("mount"), backend=request.param) as process:
         yield process
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import collections
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,28 +20,31 @@ from appliance.journal.journal import Journal
 from appliance.model import errors
 from appliance.model.objects import ListRequest, PutOptions
 from appliance.mount import Mount
-from appliance.plugin import BackendConfig, BytesBody
+from appliance.plugin import Backend, BackendConfig, BytesBody
 from appliance.policy.buckets import BucketPolicy
 from appliance.world import RealWorld
 from appliance_example.backend import MemoryBackend
+from appliance_posix import config as posix_options
+from appliance_posix.backend import PosixBackend
 
 CAPACITY_BYTES = 1 << 30
 HOLD_MAX_S = 20.0
 _OPERATIONS = ("head", "list_objects", "put", "delete", "copy", "head_bucket", "list_buckets")
 
 
-class FaultyBackend(MemoryBackend):
-    """Counts requests in `counts`; while `fault` names a domain error, every one fails with it."""
+class Faulty(Backend):
+    """Counts requests in `counts`; while `fault` names a domain error, every one fails with it; while `held`, every one waits."""
 
-    def __init__(self, config: BackendConfig) -> None:
-        super().__init__(config)
-        self.counts: collections.Counter[str] = collections.Counter()
-        self.fault = ""
-        self.held: trio.Event | None = None
+    fault = ""
+    held: trio.Event | None = None
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         self._count("read")
-        return super().read(*args, **kwargs)
+        return super().read(*args, **kwargs)  # type: ignore[safe-super]  # there is a backend behind
+
+    @functools.cached_property
+    def counts(self) -> collections.Counter[str]:
+        return collections.Counter()
 
     def _count(self, name: str) -> None:
         self.counts[name] += 1
@@ -49,31 +53,50 @@ class FaultyBackend(MemoryBackend):
 
 
 def _counted(name: str) -> Any:
-    async def method(self: FaultyBackend, *args: Any, **kwargs: Any) -> Any:
+    async def method(self: Faulty, *args: Any, **kwargs: Any) -> Any:
         self._count(name)
         if self.held is not None:
             # Bounded, so that a test that fails while requests are held does not hang in the kernel.
             with trio.move_on_after(HOLD_MAX_S):
                 await self.held.wait()
-        return await getattr(MemoryBackend, name)(self, *args, **kwargs)
+        return await getattr(super(Faulty, self), name)(*args, **kwargs)
 
     return method
 
 
 for _name in _OPERATIONS:
-    setattr(FaultyBackend, _name, _counted(_name))
+    setattr(Faulty, _name, _counted(_name))
+
+
+class FaultyMemory(Faulty, MemoryBackend):
+    pass
+
+
+class FaultyPosix(Faulty, PosixBackend):
+    pass
+
+
+def make_backend(kind: str, data: Path, world: RealWorld) -> Faulty:
+    """A backend of `kind`: "memory", or "posix" below the data directory."""
+    config = BackendConfig(name=kind, host=PluginHost(world, kind))
+    if kind == "memory":
+        return FaultyMemory(config)
+    root = data / "buckets"
+    root.mkdir(exist_ok=True)
+    return FaultyPosix(config, posix_options.parse(f"posix://{root}", kind, {}))
 
 
 @contextlib.asynccontextmanager
 async def stack(
     config: dict[str, Any],
-) -> AsyncIterator[tuple[ObjectCache, RealWorld, FaultyBackend]]:
+) -> AsyncIterator[tuple[ObjectCache, RealWorld, Faulty]]:
     """A cache with the bucket "data" and one more."""
     world = RealWorld()
-    backend = FaultyBackend(BackendConfig(name="memory", host=PluginHost(world, "memory")))
     policy = BucketPolicy(freshness_s=float(config.get("freshness_s", "inf")))
     data = Path(config["data"])
     data.mkdir(exist_ok=True)  # noqa: ASYNC240  # before anything runs that it could hold up
+    backend = make_backend(config.get("backend", "memory"), data, world)
+    await backend.start()
     journal = Journal.open(data / "appliance.db", world)
     try:
         async with journal.running(), trio.open_nursery() as nursery:
@@ -81,17 +104,20 @@ async def stack(
             cache = ObjectCache(world, journal, Store(data), routes, capacity_bytes=CAPACITY_BYTES)
             await nursery.start(cache.run)
             for bucket in ("data", "other"):
-                await cache.create_bucket(bucket)
+                with contextlib.suppress(errors.BucketExistsError):
+                    await cache.create_bucket(bucket)
             yield cache, world, backend
             nursery.cancel_scope.cancel()
     finally:
         journal.close()
+        with trio.CancelScope(shield=True):
+            await backend.stop()
 
 
 class Remote:
     """Operations by name, arguments and results as JSON has them."""
 
-    def __init__(self, cache: ObjectCache, mount: Mount, backend: FaultyBackend) -> None:
+    def __init__(self, cache: ObjectCache, mount: Mount, backend: Faulty) -> None:
         self._cache = cache
         self._mount = mount
         self._backend = backend
@@ -107,12 +133,12 @@ class Remote:
         """Many objects behind the appliance's back, each holding its key."""
         for key in keys:
             body = BytesBody(key.encode())
-            await MemoryBackend.put(self._backend, bucket, key, body, PutOptions())
+            await super(Faulty, self._backend).put(bucket, key, body, PutOptions())
 
     async def foreign_put(self, bucket: str, key: str, data: str) -> None:
         """Behind the appliance's back."""
         body = BytesBody(base64.b64decode(data))
-        await MemoryBackend.put(self._backend, bucket, key, body, PutOptions())
+        await super(Faulty, self._backend).put(bucket, key, body, PutOptions())
 
     async def get(self, bucket: str, key: str) -> str:
         reader = await self._cache.open(bucket, key)
