@@ -120,7 +120,7 @@ def parse_head(data: bytes, peer: str = "", *, tls: bool = False) -> Head:
     return Head(
         request=Request(
             method=parser.get_method().decode("ascii"),
-            target=collector.target,
+            target=_origin_form(collector.target, headers),
             headers=headers,
             peer=peer,
             tls=tls,
@@ -134,6 +134,19 @@ def parse_head(data: bytes, peer: str = "", *, tls: bool = False) -> Head:
 
 def _malformed(error: Exception) -> BadRequestError:
     return BadRequestError(f"The request is not well-formed HTTP: {error}.")
+
+
+def _origin_form(target: bytes, headers: dict[str, str]) -> bytes:
+    """The target from the path on. An absolute one (RFC 9112 section 3.2.2) must name the same host as the Host header, which is signed."""
+    if target.startswith(b"/"):
+        return target
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in {b"http", b"https"}:
+        return target  # "*", an authority or nonsense: no operation of S3's, refused as such
+    authority, slash, path = rest.partition(b"/")
+    if authority.decode("latin-1").lower() != headers.get("host", "").lower():
+        raise BadRequestError("The request's target and its Host header name different hosts.")
+    return slash + path if slash else b"/"
 
 
 def _content_length(headers: dict[str, str], *, old: bool) -> int | None:
