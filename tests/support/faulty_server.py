@@ -47,8 +47,10 @@ class FaultyServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            with contextlib.suppress(OSError):
+            try:
                 self._serve_one(connection)
+            except OSError:
+                connection.close()  # the client has gone
 
     def _serve_one(self, connection: socket.socket) -> None:
         head, body = self._receive(connection)

@@ -118,11 +118,16 @@ class _Answer:
             self._body.read(1)
         return chunk
 
-    def discard(self) -> None:
-        """Give the connection up, and make a read that is under way in a thread return."""
+    def interrupt(self) -> None:
+        """Make a read that is under way in a thread return."""
         raw = self._body._raw_stream  # noqa: SLF001  # botocore's body has no way to interrupt a read
         with contextlib.suppress(Exception):
             raw.shutdown()
+
+    def discard(self) -> None:
+        """Close what is left of the answer, and its connection; no thread may be reading."""
+        with contextlib.suppress(Exception):
+            self._body.close()
 
 
 def _get(client: Any, key: str, parameters: dict[str, Any], whole_bytes: int) -> _Answer:
@@ -194,15 +199,18 @@ async def _flowing(
     """A flow that `source` feeds while the block runs; errors of the block come out as they are, not in groups."""
     flow = _Flow(answer)
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(flow.run, source)
-        try:
-            yield flow
-        except Exception as error:  # noqa: BLE001  # raised again below, outside of the nursery
-            failure = error
-        finally:
-            flow.answer.discard()
-            nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flow.run, source)
+            try:
+                yield flow
+            except Exception as error:  # noqa: BLE001  # raised again below, outside of the nursery
+                failure = error
+            finally:
+                flow.answer.interrupt()
+                nursery.cancel_scope.cancel()
+    finally:
+        flow.answer.discard()
     if failure is not None:
         raise failure
 
