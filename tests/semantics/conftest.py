@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.node import Node
 from tests.support.proxy import Proxy, proxied
-from tests.support.upstreams import S3Upstream
+from tests.support.ceph import Ceph
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ class Far:
 
 
 @pytest.fixture
-def far(tmp_path: Path, rclone_s3: S3Upstream) -> Iterator[Far]:
+def far(tmp_path: Path, ceph: Ceph) -> Iterator[Far]:
     """See `Far`; a bucket of its own, `freshness` "exclusive"."""
-    yield from far_node(tmp_path, rclone_s3, 'freshness = "exclusive"')
+    yield from far_node(tmp_path, ceph, 'freshness = "exclusive"')
 
 
 @pytest.fixture
-def far_checked(tmp_path: Path, rclone_s3: S3Upstream) -> Iterator[Far]:
+def far_checked(tmp_path: Path, ceph: Ceph) -> Iterator[Far]:
     """As `far`, with `freshness` "always"."""
-    yield from far_node(tmp_path, rclone_s3, 'freshness = "always"')
+    yield from far_node(tmp_path, ceph, 'freshness = "always"')
 
 
-def far_node(tmp_path: Path, upstream: S3Upstream, policy: str) -> Iterator[Far]:
+def far_node(tmp_path: Path, upstream: Ceph, policy: str) -> Iterator[Far]:
     straight = boto3.client(
         "s3",
         endpoint_url=upstream.endpoint,
