@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,13 +43,19 @@ class RunningEndpoint:
     """An endpoint, what is under it, and ways to talk to it."""
 
     def __init__(
-        self, endpoint: S3Endpoint, cache: ObjectCache, backend: Backend, port: int
+        self,
+        endpoint: S3Endpoint,
+        cache: ObjectCache,
+        backend: Backend,
+        port: int,
+        certificate: Path | None = None,
     ) -> None:
+        self._certificate = certificate
         self.endpoint = endpoint
         self.cache = cache
         self.backend = backend
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
         self.stopped = trio.Event()
         self.s3 = self.client()
         self._streams: list[trio.abc.Stream] = []
@@ -58,6 +65,7 @@ class RunningEndpoint:
         return _session().client(
             "s3",
             endpoint_url=self.url,
+            verify=str(self._certificate) if self._certificate else None,
             region_name=REGION,
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
@@ -129,6 +137,14 @@ class _Signer(S3SigV4Auth):
         return self._payload
 
 
+def _tls(certificate: tuple[Path, Path] | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
 @functools.cache
 def _session() -> boto3.Session:
     """One for all: it remembers the API's description, which takes 0.1 s to load."""
@@ -146,8 +162,12 @@ async def running_endpoint(
     *,
     backend: Backend | None = None,
     log_write: Callable[[bytes], object] | None = None,
+    certificate: tuple[Path, Path] | None = None,
 ) -> AsyncIterator[RunningEndpoint]:
-    """An endpoint over a journal, a store and (by default) the in-memory backend; its bucket "bucket" exists."""
+    """An endpoint over a journal, a store and (by default) the in-memory backend; its bucket "bucket" exists.
+
+    With a certificate and its key it speaks TLS, and boto3 trusts it.
+    """
     world = RealWorld()
     backend = backend or MemoryBackend(backend_config())
     await backend.start()
@@ -164,9 +184,11 @@ async def running_endpoint(
             settings or S3Settings(),
             secret=b"seals",
             log_write=log_write,
+            tls=_tls(certificate),
         )
         listeners = listen("127.0.0.1", 0)
-        running = RunningEndpoint(endpoint, cache, backend, listeners[0].getsockname()[1])
+        port = listeners[0].getsockname()[1]
+        running = RunningEndpoint(endpoint, cache, backend, port, certificate and certificate[0])
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
             await endpoint.serve(listeners, task_status=task_status)

@@ -8,6 +8,7 @@ import os
 import pytest
 from botocore.exceptions import ClientError
 
+from appliance.model.checksums import encode, new_hasher
 from tests.support.s3_endpoint import RunningEndpoint
 
 MIB = 1 << 20
@@ -184,3 +185,43 @@ async def test_boto3s_managed_transfer(node: RunningEndpoint, tmp_path):
     await node.call(node.s3.upload_file, str(tmp_path / "up"), "bucket", "k")
     await node.call(node.s3.download_file, "bucket", "k", str(tmp_path / "down"))
     assert (tmp_path / "down").read_bytes() == data
+
+
+async def test_what_is_said_about_the_whole_object_must_follow_from_its_parts(
+    node: RunningEndpoint,
+):
+    s3 = node.s3
+    upload = await begin(node, ChecksumAlgorithm="CRC32C", ChecksumType="FULL_OBJECT")
+    bodies = [os.urandom(5 * MIB), b"end"]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        answer = await node.call(
+            s3.upload_part, **upload, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32C"
+        )
+        parts.append(
+            {
+                "PartNumber": number,
+                "ETag": answer["ETag"],
+                "ChecksumCRC32C": answer["ChecksumCRC32C"],
+            }
+        )
+    hasher = new_hasher("crc32c")
+    hasher.update(b"".join(bodies))
+    right = encode(hasher.digest())
+    wrong = [
+        ({"MpuObjectSize": 5}, "InvalidRequest"),
+        ({"ChecksumCRC32C": "AAAAAA=="}, "BadDigest"),
+    ]
+    for options, code in wrong:
+        with pytest.raises(ClientError, match=code):
+            await node.call(
+                s3.complete_multipart_upload, **upload, **options, MultipartUpload={"Parts": parts}
+            )
+    done = await node.call(
+        s3.complete_multipart_upload,
+        **upload,
+        ChecksumCRC32C=right,
+        MpuObjectSize=sum(map(len, bodies)),
+        MultipartUpload={"Parts": parts},
+    )
+    assert (done["ChecksumCRC32C"], done["ChecksumType"]) == (right, "FULL_OBJECT")

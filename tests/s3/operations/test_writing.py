@@ -182,6 +182,25 @@ async def test_delete_objects_tells_about_each(node: RunningEndpoint):
     assert [item["Key"] for item in page["Contents"]] == ["b", "c"]
 
 
+async def test_deletes_on_condition(node: RunningEndpoint):
+    etags = {}
+    for key in "abc":
+        answer = await node.call(node.s3.put_object, Bucket="bucket", Key=key, Body=key.encode())
+        etags[key] = answer["ETag"]
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        await node.call(node.s3.delete_object, Bucket="bucket", Key="a", IfMatch=etags["b"])
+    await node.call(node.s3.delete_object, Bucket="bucket", Key="a", IfMatch=etags["a"])
+    answer = await node.call(
+        node.s3.delete_objects,
+        Bucket="bucket",
+        Delete={"Objects": [{"Key": "b", "ETag": etags["b"]}, {"Key": "c", "ETag": etags["b"]}]},
+    )
+    assert [item["Key"] for item in answer["Deleted"]] == ["b"]
+    assert [(item["Key"], item["Code"]) for item in answer["Errors"]] == [
+        ("c", "PreconditionFailed")
+    ]
+
+
 async def test_delete_objects_without_a_digest_is_refused(node: RunningEndpoint):
     body = b"<Delete><Object><Key>a</Key></Object></Delete>"
     reply = await node.request("POST", "/bucket?delete", body)
