@@ -93,16 +93,7 @@ def parse_head(data: bytes, peer: str = "", *, tls: bool = False) -> Head:
 
     Raises BadRequestError, UnsupportedError, HeadersTooLargeError, InvalidHeaderError.
     """
-    collector = _Collector()
-    parser = httptools.HttpRequestParser(collector)
-    try:
-        parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass  # HTTP allows to ignore Upgrade; CONNECT's target is refused later, like any that is not a path
-    except httptools.HttpParserError as error:
-        raise _malformed(error) from None
-    if not collector.complete:
-        raise BadRequestError("The request's head ends early.")
+    collector, parser = _parsed(data)
     headers = collector.headers
     if (
         len(headers) != len(collector.pairs)
@@ -130,6 +121,20 @@ def parse_head(data: bytes, peer: str = "", *, tls: bool = False) -> Head:
         keep_alive=_keep_alive(headers, old=old),
         old=old,
     )
+
+
+def _parsed(data: bytes) -> tuple[_Collector, httptools.HttpRequestParser]:
+    collector = _Collector()
+    parser = httptools.HttpRequestParser(collector)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # HTTP allows to ignore Upgrade; CONNECT's target is refused later, like any that is not a path
+    except httptools.HttpParserError as error:
+        raise _malformed(error) from None
+    if not collector.complete:
+        raise BadRequestError("The request's head ends early.")
+    return collector, parser
 
 
 def _malformed(error: Exception) -> BadRequestError:

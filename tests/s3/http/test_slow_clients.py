@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+from typing import ClassVar
+
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -9,6 +13,7 @@ from appliance.s3.http.head import Head
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.patience import Patience
 from appliance.s3.http.response import Response
+from appliance.s3.http.server import listen
 from appliance.s3.settings import HttpSettings
 from tests.support.raw_http import reset, serving
 
@@ -156,6 +161,35 @@ async def test_when_all_connections_are_busy_a_new_one_is_turned_away():
         assert running.server.statistics()["connections_turned_away_total"] == 1
         await busy.send(bytes(1000))
         assert (await busy.reply()).status == 200
+
+
+class ExhaustedListener(socket.socket):
+    """Out of descriptors, once; then a connection that ended before it was accepted; then well."""
+
+    failures: ClassVar[list[int]] = []
+
+    def accept(self):
+        if self.failures:
+            raise OSError(self.failures.pop(0), "cannot accept")
+        return super().accept()
+
+
+async def test_running_out_of_descriptors_is_a_pause_not_an_end(
+    mock_clock: MockClock, monkeypatch, caplog
+):
+    monkeypatch.setattr(ExhaustedListener, "failures", [errno.EMFILE, errno.ECONNABORTED])
+    monkeypatch.setattr(
+        "tests.support.raw_http.listen",
+        lambda *where: [ExhaustedListener(fileno=sock.detach()) for sock in listen(*where)],
+    )
+    async with serving() as running:
+        client = await running.connect()
+        await client.send(GET)
+        await wait_all_tasks_blocked()
+        assert running.server.statistics()["connections_open"] == 0
+        assert "raise the limit of open files" in caplog.text
+        mock_clock.jump(1)
+        assert (await client.reply()).status == 200
 
 
 # --- drain ---------------------------------------------------------------------------
