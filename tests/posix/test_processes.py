@@ -49,6 +49,7 @@ class Workers:
         assert self._process.stdout is not None
         words = self._process.stdout.readline().split()
         assert words, "the workers' parent has ended"
+        assert words[1] != "failed", " ".join(words)
         return words
 
     def until_gone(self, count: int) -> list[list[str]]:

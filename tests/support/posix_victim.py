@@ -152,6 +152,9 @@ def main() -> None:
             try:
                 trio.run(_work, root, name, job, seed)
                 status = 0
+            except BaseException as error:
+                say(name, "failed " + repr(error).replace("\n", " ")[:2000])
+                raise
             finally:
                 os._exit(status)
         children.append((pid, name))
