@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -47,13 +49,18 @@ def test_sigterm_unmounts_with_files_open(tmp_path):
 
 
 def test_sigterm_lets_an_upload_in_progress_end(tmp_path):
-    with MountProcess(tmp_path) as process:
-        process.put("a", b"old")
-        writer = os.open(process.path / "data/a", os.O_WRONLY | os.O_TRUNC)
-        os.write(writer, b"new")
-        os.close(writer)
-        assert process.get("a") == b"new"
+    with MountProcess(tmp_path, backend="posix") as process:
+        file = (process.path / "data/a").open("wb", buffering=0)
+        file.write(b"acknowledged")
+        process.call("hold")
+        closed = []
+        thread = threading.Thread(target=lambda: closed.append(file.close()))
+        thread.start()
+        process.call("waiting")
         assert process.terminate() == 0
+        thread.join()
+        assert closed == [None]
+        assert (tmp_path / "data/buckets/data/a").read_bytes() == b"acknowledged"
 
 
 def test_kill_9_then_restart(tmp_path):
@@ -143,8 +150,6 @@ def test_read_ahead_is_set(tmp_path):
 
 def test_a_bucket_that_others_write_to(tmp_path):
     """Freshness 0: what was changed behind the appliance's back is seen at the next open."""
-    import base64
-
     with MountProcess(tmp_path, freshness_s=0, mount={"grace_s": 0}) as process:
 
         def foreign(key, data):
@@ -161,3 +166,39 @@ def test_a_bucket_that_others_write_to(tmp_path):
             foreign("a", b"other")
             assert path.read_bytes() == b"other"
             assert os.fstat(file.fileno()).st_size == 1
+
+
+def test_open_is_exact_even_where_the_kernel_believes_a_name(tmp_path):
+    """A listing's names are believed for `grace_s`; `open` finds the inode of an old version, says ESTALE, and the kernel looks again."""
+    with MountProcess(tmp_path, freshness_s=0, mount={"grace_s": 300}) as process:
+        process.put("a", b"old")
+        directory = process.path / "data"
+        assert [entry.stat().st_size for entry in os.scandir(directory)] == [3]
+        encoded = base64.b64encode(b"brand new").decode()
+        process.call("foreign_put", bucket="data", key="a", data=encoded)
+        assert (directory / "a").read_bytes() == b"brand new"
+        assert (directory / "a").stat().st_size == 9
+
+
+def write_until_refused(descriptor):
+    for _ in range(50):
+        os.write(descriptor, b"x" * 100_000)
+
+
+def test_a_full_staging_disk(tmp_path):
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(staging)], check=True)
+    try:
+        with MountProcess(tmp_path) as process:
+            process.put("a", b"old")
+            path = process.path / "data/a"
+            descriptor = os.open(path, os.O_WRONLY)
+            os.write(descriptor, b"x" * 100_000)
+            with pytest.raises(OSError) as caught:
+                write_until_refused(descriptor)
+            assert caught.value.errno == errno.ENOSPC
+            os.close(descriptor)
+            assert process.terminate() == 0
+    finally:
+        subprocess.run(["umount", "-l", str(staging)], check=True)

@@ -161,7 +161,7 @@ async def _run(config: dict[str, Any]) -> int:
     async with stack(config) as (cache, world, backend):
         mount = Mount(cache, world, MountSettings(**config["mount"]))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_until_terminated, nursery.cancel_scope)
+            nursery.start_soon(_until_terminated, nursery.cancel_scope, backend)
             try:
                 await nursery.start(mount.serve)
             except MountError as error:
@@ -174,12 +174,15 @@ async def _run(config: dict[str, Any]) -> int:
     return 0
 
 
-async def _until_terminated(scope: Any) -> None:
+async def _until_terminated(scope: Any, backend: Any) -> None:
+    """On SIGTERM stop serving; requests that were held go on."""
     import trio
 
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
+            if backend.held is not None:
+                backend.held.set()
             return
 
 

@@ -35,12 +35,18 @@ _OPERATIONS = ("head", "list_objects", "put", "delete", "copy", "head_bucket", "
 class Faulty(Backend):
     """Counts requests in `counts`; while `fault` names a domain error, every one fails with it; while `held`, every one waits."""
 
+    directory: Path | None = None
     fault = ""
     held: trio.Event | None = None
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         self._count("read")
         return super().read(*args, **kwargs)  # type: ignore[safe-super]  # there is a backend behind
+
+    @functools.cached_property
+    def waiting(self) -> trio.Event:
+        """Set once a request waits."""
+        return trio.Event()
 
     @functools.cached_property
     def counts(self) -> collections.Counter[str]:
@@ -56,6 +62,7 @@ def _counted(name: str) -> Any:
     async def method(self: Faulty, *args: Any, **kwargs: Any) -> Any:
         self._count(name)
         if self.held is not None:
+            self.waiting.set()
             # Bounded, so that a test that fails while requests are held does not hang in the kernel.
             with trio.move_on_after(HOLD_MAX_S):
                 await self.held.wait()
@@ -83,7 +90,9 @@ def make_backend(kind: str, data: Path, world: RealWorld) -> Faulty:
         return FaultyMemory(config)
     root = data / "buckets"
     root.mkdir(exist_ok=True)
-    return FaultyPosix(config, posix_options.parse(f"posix://{root}", kind, {}))
+    backend = FaultyPosix(config, posix_options.parse(f"posix://{root}", kind, {}))
+    backend.directory = root
+    return backend
 
 
 @contextlib.asynccontextmanager
@@ -121,6 +130,7 @@ class Remote:
         self._cache = cache
         self._mount = mount
         self._backend = backend
+        self._directory = backend.directory
 
     async def put(self, bucket: str, key: str, data: str, options: dict[str, Any]) -> Any:
         """As an S3 client: acknowledged when the kernel knows too."""
@@ -130,10 +140,12 @@ class Remote:
         return {"etag": info.etag, "size": info.size}
 
     async def foreign_put_many(self, bucket: str, keys: list[str]) -> None:
-        """Many objects behind the appliance's back, each holding its key."""
+        """Many objects behind the appliance's back, each holding its key; on a filesystem, files made by hand."""
         for key in keys:
-            body = BytesBody(key.encode())
-            await super(Faulty, self._backend).put(bucket, key, body, PutOptions())
+            if self._directory is not None:
+                (self._directory / bucket / key).write_text(key)
+            else:
+                await self.foreign_put(bucket, key, base64.b64encode(key.encode()).decode())
 
     async def foreign_put(self, bucket: str, key: str, data: str) -> None:
         """Behind the appliance's back."""
@@ -180,6 +192,10 @@ class Remote:
     async def hold(self) -> None:
         """Have every backend request wait until `let_go`."""
         self._backend.held = trio.Event()
+
+    async def waiting(self) -> None:
+        """Returns once a request waits."""
+        await self._backend.waiting.wait()
 
     async def let_go(self) -> None:
         held, self._backend.held = self._backend.held, None
