@@ -14,6 +14,9 @@ import trio
 from appliance.world import Lane, World
 
 QUEUE_MAX = 65_536
+# Lines wait so long, or until there are so many, before they are written: a trip to a thread costs as much as many lines.
+LINGER_S = 0.25
+PLENTY = 1024
 _encoder = msgspec.json.Encoder()
 
 
@@ -45,6 +48,7 @@ class AccessLog:
         self._write = write
         self._queue: list[LogLine] = []
         self._filled = trio.Event()
+        self._plenty = trio.Event()
         self._written = 0
         self._dropped = 0
 
@@ -53,14 +57,19 @@ class AccessLog:
             self._dropped += 1
             return
         self._queue.append(line)
-        if len(self._queue) == 1:
+        count = len(self._queue)
+        if count == 1:
             self._filled.set()
+        elif count == PLENTY:
+            self._plenty.set()
 
     async def run(self) -> None:
         """Write until cancelled; then what is left is written too."""
         try:
             while True:
                 await self._filled.wait()
+                with trio.move_on_after(LINGER_S):
+                    await self._plenty.wait()
                 await self._flush()
         finally:
             with trio.CancelScope(shield=True):
@@ -76,6 +85,7 @@ class AccessLog:
     async def _flush(self) -> None:
         batch, self._queue = self._queue, []
         self._filled = trio.Event()
+        self._plenty = trio.Event()
         if batch:
             await self._world.run_blocking(Lane.DISK, self._write_all, batch)
             self._written += len(batch)

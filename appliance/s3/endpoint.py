@@ -326,14 +326,22 @@ def _log_line(
 
 def _printable(name: str) -> str:
     """Names may hold bytes that are not UTF-8, as surrogates, which JSON cannot."""
+    return name if name.isascii() else _escaped(name)
+
+
+def _escaped(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _iso(now_ns: int) -> str:
     """UTC, with milliseconds."""
     seconds, rest = divmod(now_ns, 10**9)
-    instant = datetime.fromtimestamp(seconds, UTC)
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{rest // 10**6:03d}Z"
+    return f"{_iso_second(seconds)}.{rest // 10**6:03d}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _iso_second(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _to_stderr(data: bytes) -> None:

@@ -1,0 +1,78 @@
+"""The request log: batches, bounds, and nothing lost at the end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from appliance.s3 import access_log
+from appliance.s3.access_log import LINGER_S, AccessLog, LogLine
+from appliance.world import RealWorld
+
+
+def line(number: int) -> LogLine:
+    return LogLine(
+        time="", request_id=str(number), peer="", operation="GetObject", status=200, duration_ms=1.0
+    )
+
+
+class Written(list[bytes]):
+    """What was written, and an event at each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = trio.Event()
+
+    def write(self, data: bytes) -> None:
+        self.append(data)
+        trio.from_thread.run_sync(self.event.set)
+
+
+def numbers(written: list[bytes]) -> list[int]:
+    return [int(json.loads(raw)["request_id"]) for data in written for raw in data.splitlines()]
+
+
+async def test_lines_are_written_in_order_and_in_batches(mock_clock: MockClock):
+    written = Written()
+    log = AccessLog(RealWorld(), written.write)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log.run)
+        for number in range(5):
+            log.add(line(number))
+        await wait_all_tasks_blocked()
+        assert written == []
+        mock_clock.jump(LINGER_S + 0.01)
+        await written.event.wait()
+        assert len(written) == 1
+        log.add(line(5))
+        nursery.cancel_scope.cancel()
+    assert numbers(written) == [0, 1, 2, 3, 4, 5]
+
+
+async def test_plenty_of_lines_do_not_wait(mock_clock: MockClock, monkeypatch):
+    monkeypatch.setattr(access_log, "PLENTY", 3)
+    written = Written()
+    log = AccessLog(RealWorld(), written.write)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log.run)
+        for number in range(3):
+            log.add(line(number))
+        await written.event.wait()
+        nursery.cancel_scope.cancel()
+    assert numbers(written) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("excess", [1, 10])
+def test_lines_beyond_the_bound_are_dropped_and_counted(excess: int, monkeypatch):
+    monkeypatch.setattr(access_log, "QUEUE_MAX", 7)
+    log = AccessLog(RealWorld(), lambda _: None)
+    for number in range(7 + excess):
+        log.add(line(number))
+    assert log.statistics() == {
+        "log_lines_written_total": 0,
+        "log_lines_dropped_total": excess,
+        "log_lines_waiting": 7,
+    }
