@@ -93,7 +93,7 @@ def _payload(
         size_max=settings.put_bytes_max,
         inline_bytes=settings.inline_body_bytes,
         buffers=settings.body_buffers,
-        buffer_bytes=settings.body_buffer_bytes,
+        buffer_bytes=min(settings.body_buffer_bytes, size or settings.body_buffer_bytes),
     )
 
 
