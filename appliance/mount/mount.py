@@ -142,7 +142,14 @@ class Mount:
         await self._invalidator.settled()
 
     def statistics(self) -> dict[str, float]:
-        parts = (self._inodes, self._recent, self._files, self._operations, self._invalidator)
+        parts = (
+            self._inodes,
+            self._recent,
+            self._tree,
+            self._files,
+            self._operations,
+            self._invalidator,
+        )
         return {name: value for part in parts for name, value in part.statistics().items()}
 
 

@@ -7,6 +7,7 @@ directory `a/` both exist, the directory is shown.
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import stat
 from collections.abc import Awaitable, Callable
@@ -26,12 +27,15 @@ from appliance.model.objects import ListPage, ListRequest, ObjectInfo, PutOption
 from appliance.mount import posix_metadata
 from appliance.mount.directory import DirectoryEntry
 from appliance.mount.failure import Errno
+from appliance.mount.hints import Hints, is_absent
 from appliance.mount.inodes import Inodes, Node
-from appliance.mount.names import NAME_BYTES_MAX, child_key, fits, is_component
+from appliance.mount.names import NAME_BYTES_MAX, child_key, fits, is_component, split
 from appliance.mount.posix_metadata import PosixFacts
 from appliance.mount.recent import Recent
 from appliance.plugin import BytesBody
 from appliance.world import World
+
+log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -39,6 +43,8 @@ B = TypeVar("B")
 # That a file's name is not a directory's too is asked for with the first lookup, and then believed at least this long: on a filesystem it
 # cannot become one while the file is there, and in S3 only a foreign writer could make it one.
 NOT_DIRECTORY_S = 60.0
+# What is fetched with a lookup, if the directory's listing was asked for: more than a request's overhead is worth, less than a block.
+FETCHED_BYTES_MAX = 256 << 10
 MARKER_TYPE = "application/x-directory"
 
 
@@ -53,6 +59,7 @@ class Tree:
         self.recent = recent
         self._world = world
         self._grace_s = grace_s
+        self._hints = Hints(recent)
         self._several = inodes.root.bucket == ""
 
     # --- how long answers hold -----------------------------------------------------
@@ -125,18 +132,49 @@ class Tree:
 
     async def _ask(self, bucket: str, key: str) -> tuple[ObjectInfo | None, ListPage]:
         """Ask the cache: the file's info, and the first entry of the directory of that name."""
+        now = self._world.boot_s()
         node = self.inodes.find(bucket, key)
-        if node is not None and node.not_directory_until > self._world.boot_s():
-            info = await self._head(bucket, key)
+        size = self._hints.size(bucket, key, now)
+        if size is not None or (node is not None and node.not_directory_until > now):
+            info = await self._fetch(bucket, key, size)
             if info is not None:
                 return info, ListPage()
         info = self.cache.head_nowait(bucket, key)
-        request = ListRequest(prefix=key + "/", limit=1)
         if info is not None:
-            return info, await self.cache.list_objects(bucket, request)
-        return await both(
-            lambda: self._head(bucket, key), lambda: self.cache.list_objects(bucket, request)
-        )
+            return info, await self._first_below(bucket, key)
+        return await both(lambda: self._head(bucket, key), lambda: self._first_below(bucket, key))
+
+    async def _first_below(self, bucket: str, key: str) -> ListPage:
+        """The first entry of the directory `key/`, if there is one; or a page of the directory above, if that shows that there is none."""
+        now = self._world.boot_s()
+        directory, _ = split(key)
+        if self._hints.missed(bucket, directory, now, NOT_DIRECTORY_S):
+            mark = self.recent.mark()
+            request = ListRequest(prefix=directory, delimiter="/", start_after=key)
+            page = await self.cache.list_objects(bucket, request)
+            self._hints.learn(bucket, page, mark, now + NOT_DIRECTORY_S)
+            if is_absent(page, key):
+                return ListPage()
+        return await self.cache.list_objects(bucket, ListRequest(prefix=key + "/", limit=1))
+
+    async def _fetch(self, bucket: str, key: str, size: int | None) -> ObjectInfo | None:
+        """As `_head`, but a small file's bytes are brought along, into the cache."""
+        if size is None or size > FETCHED_BYTES_MAX:
+            return await self._head(bucket, key)
+        try:
+            reader = await self.cache.open(bucket, key)
+        except NoSuchKeyError:
+            return None
+        try:
+            done, size = 0, reader.info.size
+            while reader.fd >= 0 and done < size <= FETCHED_BYTES_MAX:
+                done += await reader.available(done, size - done)
+        except ApplianceError:
+            # Whoever reads it will be told.
+            log.debug("Could not fetch %r along with its name", key)
+        finally:
+            reader.close()
+        return reader.info
 
     async def _marker(self, bucket: str, key: str, page: ListPage) -> ObjectInfo | None:
         """The marker of a directory with its metadata (mode, owner), if it has one; it sorts before all that is in the directory."""
@@ -239,6 +277,9 @@ class Tree:
             if known is not None and known.version == info.version:
                 node.learn(known, complete=True)
         return node
+
+    def statistics(self) -> dict[str, float]:
+        return self._hints.statistics()
 
     # --- directories -----------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from appliance.model.objects import ListPage, ObjectInfo
 from appliance.mount import posix_metadata, xattrs
 from appliance.mount.directory import Entries
 from appliance.mount.failure import Errno
+from appliance.mount.hints import Hints
 from appliance.mount.mountpoint import is_inside, parse_mountinfo
 from appliance.mount.names import ancestors, child_key, fits, is_component, split
 from appliance.mount.posix_metadata import PosixFacts
@@ -270,3 +271,36 @@ def test_no_change_is_ever_missed(keys, since):
     for key in keys[since:]:
         assert recent.touched(mark, "b", key)
     assert recent.statistics()["changes_remembered"] <= 3
+
+
+# --- hints --------------------------------------------------------------------------------
+
+
+def test_hints_are_for_files_that_cannot_be_directories():
+    page = ListPage(
+        objects=tuple(object_info(key) for key in ("d/a", "d/b", "d/c")),
+        common_prefixes=("d/a/",),
+        continuation="more",
+        last="d/c",
+    )
+    hints = Hints(Recent())
+    hints.learn("b", page, 0, until_s=10)
+    assert [hints.size("b", f"d/{name}", 5) for name in "abcd"] == [None, 1, None, None]
+    assert hints.size("b", "d/b", 10) is None
+
+
+def test_a_hint_is_void_once_a_directory_of_that_name_may_have_come():
+    recent = Recent()
+    hints = Hints(recent)
+    hints.learn("b", ListPage(objects=(object_info("d/a"),), last="d/a"), recent.mark(), until_s=10)
+    assert hints.size("b", "d/a", 0) == 1
+    recent.touch("b", "d/a/below")
+    assert hints.size("b", "d/a", 0) is None
+
+
+def test_the_second_miss_in_a_directory_is_worth_a_listing():
+    hints = Hints(Recent())
+    assert not hints.missed("b", "d/", 0, within_s=60)
+    assert not hints.missed("b", "other/", 0, within_s=60)
+    assert hints.missed("b", "d/", 59, within_s=60)
+    assert not hints.missed("b", "d/", 119, within_s=60)

@@ -213,3 +213,19 @@ def test_a_bucket_made_elsewhere_appears(mounted):
     assert (mounted.path / "fresh-bucket").is_dir()
     os.rmdir(mounted.path / "fresh-bucket")
     assert not (mounted.path / "fresh-bucket").exists()
+
+
+def test_opening_many_cold_files_is_one_request_each(box):
+    names = [f"file-{number:03}" for number in range(100)]
+    box.process.call("foreign_put_many", bucket="data", keys=[box.prefix + name for name in names])
+    box.process.requests()
+    for name in names:
+        assert (box / name).read_bytes() == (box.prefix + name).encode()
+    counts = box.process.requests()
+    opened = counts.get("read", 0) + counts.get("open_local", 0) + counts["head"]
+    assert opened <= len(names) * 2
+    assert counts["list_objects"] <= 3
+    if "read" in counts:
+        # The first two names are asked for before the directory is listed.
+        assert counts["head"] <= 2
+        assert counts["read"] == len(names)
