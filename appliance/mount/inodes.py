@@ -29,8 +29,8 @@ class Node:
     `info` is the version it stands for; None for directories without marker and for files never published. `complete`: `info` has the
     metadata (listings may lack it). `draft`: the private copy of whoever writes, shared by all local handles.
     `believed_until`, `not_directory_until`: boot seconds until which the name, and the absence of a directory of the same name, need not
-    be asked for again. `kept`: a directory whose last child was removed through this mount: it stays until rmdir, though nothing in the
-    backend says so.
+    be asked for again. `kept_until`: as `believed_until`, for a directory in which something was removed through this mount: `rm -r`
+    wants to remove it last, though nothing in the backend may say any more that it is there.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class Node:
         "info",
         "ino",
         "is_dir",
-        "kept",
+        "kept_until",
         "key",
         "lookups",
         "named",
@@ -67,7 +67,7 @@ class Node:
         self.writers = 0
         self.named = True
         self.unlinked = False
-        self.kept = False
+        self.kept_until = 0.0
         self.believed_until = 0.0
         self.not_directory_until = 0.0
         self.changed_ns = 0

@@ -45,6 +45,8 @@ B = TypeVar("B")
 NOT_DIRECTORY_S = 60.0
 # What is fetched with a lookup, if the directory's listing was asked for: more than a request's overhead is worth, less than a block.
 FETCHED_BYTES_MAX = 256 << 10
+# How long a directory outlives what was last removed from it through the mount, without a marker.
+KEPT_S = 60.0
 MARKER_TYPE = "application/x-directory"
 
 
@@ -121,7 +123,7 @@ class Tree:
             return node, self.file_timeout(bucket)
         now = self._world.boot_s()
         directory = self.inodes.find(bucket, key + "/")
-        if directory is not None and (directory.kept or directory.believed_until > now):
+        if directory is not None and max(directory.kept_until, directory.believed_until) > now:
             return directory, self.directory_timeout(bucket)
         if node is not None and node.not_directory_until > now:
             info = self.cache.head_nowait(bucket, key)
@@ -385,7 +387,7 @@ class Tree:
     def _touched(self, parent: Node, *, kept: bool = False) -> None:
         parent.changed_ns = self._world.now_ns()
         if kept:
-            parent.kept = True
+            parent.kept_until = self._world.boot_s() + KEPT_S
 
 
 def is_regular(mode: int) -> bool:
