@@ -17,6 +17,9 @@ from appliance.cache.plan.s3fifo import Node
 from appliance.cache.routes import Route
 from appliance.model.objects import ObjectInfo
 
+# So many bytes tell how fast a stream is.
+_RATED_BYTES = 16 << 20
+
 # A boot time so long ago that only endless trust reaches it.
 NEVER_CHECKED_S = -1e18
 
@@ -24,17 +27,52 @@ NEVER_CHECKED_S = -1e18
 class Fetch:
     """A range of blocks on its way: [start, end) in bytes, of which those before `landed` are in the file."""
 
-    __slots__ = ("end", "error", "landed", "lazy", "scope", "span", "start", "wanted_end")
+    __slots__ = (
+        "asked_s",
+        "began_s",
+        "end",
+        "error",
+        "landed",
+        "lazy",
+        "scope",
+        "start",
+        "wanted_end",
+    )
 
-    def __init__(self, span: Span, size: int, *, lazy: bool = False) -> None:
-        self.span = span
+    def __init__(self, span: Span, size: int, *, asked_s: float, lazy: bool = False) -> None:
         self.start = self.landed = span.first * BLOCK_BYTES
         self.end = min(span.last * BLOCK_BYTES, size)
         self.scope = trio.CancelScope()
         self.error: Exception | None = None
-        # A lazy one began before anyone said what is wanted: it may end early, after what `wanted_end` says.
+        # A lazy one asks for more than is wanted yet, as a request costs far more than bytes: it ends early, after what `wanted_end` says.
         self.lazy = lazy
         self.wanted_end = self.start
+        self.asked_s = asked_s  # boot time of the request
+        self.began_s: float | None = None  # boot time of its first bytes
+
+    @property
+    def span(self) -> Span:
+        """The blocks that will come if nobody says more."""
+        end = (
+            max(self.wanted_end, self.landed + 1, self.start + BLOCK_BYTES)
+            if self.lazy
+            else self.end
+        )
+        return Span(self.start // BLOCK_BYTES, -(-min(end, self.end) // BLOCK_BYTES))
+
+    def cap(self, end: int) -> None:
+        """Leave what begins at byte `end`, a block's first, to another fetch."""
+        if self.landed <= end < self.end:
+            self.end = end
+
+    def helped_by_others(self, now_s: float, *, slow_bytes_per_s: float, piece_bytes: int) -> bool:
+        """Whether the rest would come sooner in several requests: this one is slow, and it was not the asking that took the time."""
+        count = self.landed - self.start
+        if not self.lazy or self.began_s is None or count < _RATED_BYTES:
+            return False
+        taken_s = now_s - self.began_s
+        piece_s = taken_s * piece_bytes / count
+        return count < slow_bytes_per_s * taken_s and self.began_s - self.asked_s < piece_s
 
 
 class Entry:
@@ -56,6 +94,7 @@ class Entry:
         "name",
         "node",
         "on_idle",
+        "parallel",
         "readers",
         "route",
         "saved_blocks",
@@ -90,6 +129,7 @@ class Entry:
         self.fetches: list[Fetch] = []
         self.wakers = trio.lowlevel.ParkingLot()
         self.tasks = 0  # that may use `fd`, also after their fetch was cancelled
+        self.parallel = False  # one stream was slow: use several
         self.saved_blocks = 0  # how many the sidecar on disk knows
         self.on_idle = on_idle
 

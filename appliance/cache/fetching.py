@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import trio
 
 from appliance.cache.entry import Entry, Fetch
 from appliance.cache.index import Index
-from appliance.cache.plan.blocks import BLOCK_BYTES
-from appliance.cache.plan.fetch import Span, blocks_of, plan_fetches
+from appliance.cache.plan.blocks import BLOCK_BYTES, BlockMap
+from appliance.cache.plan.fetch import FETCH_BLOCKS, Span, blocks_of, plan_fetches
 from appliance.cache.sources import Source, chunks_of, read_from
 from appliance.cache.store import Store
 from appliance.model.errors import (
@@ -38,8 +38,25 @@ AsyncStep: TypeAlias = Callable[[], Awaitable[None]]
 
 FETCHES_MAX = 4
 READS_MAX = 48
+# A long stream asks for so many read-ahead windows at once.
+STREAM_WINDOWS = 16
+# One stream slower than this may be helped by others: distance or its sender's limit bounds it, not the machine. On loopback a stream gives
+# 400 MB/s and more, and each further request only costs: `rclone serve s3` hashes the whole object for each.
+SLOW_BYTES_PER_S = 80e6
+_SPLIT_BYTES = 8 << 20
 _FLUSH_BYTES = 256 * 1024
 _NEARLY_DONE_BYTES = BLOCK_BYTES
+
+
+class Wish(NamedTuple):
+    """Of a sequential reader, in bytes: it is at `offset`, wants all before `end` (of the object at most), and what is missing before
+    `soon` at once; `ahead` is its window.
+    """
+
+    offset: int
+    end: int
+    soon: int
+    ahead: int
 
 
 class DiskLostError(Exception):
@@ -80,19 +97,58 @@ class Fetcher:
             return
         end = min(offset + length + ahead, entry.info.size)
         for fetch in entry.fetches:
-            if fetch.start < end and fetch.end > offset:
+            span = fetch.span
+            if span.first * BLOCK_BYTES < end and span.last * BLOCK_BYTES >= offset:
                 fetch.wanted_end = max(fetch.wanted_end, min(end, fetch.end))
+        if ahead and not entry.parallel:
+            self._stream_on(entry, blocks, Wish(offset, end, offset + length + ahead // 2, ahead))
+        if not ahead or entry.parallel:
+            self._fetch_pieces(entry, blocks, offset, end)
+
+    def _stream_on(self, entry: Entry, blocks: BlockMap, wish: Wish) -> None:
+        """Sequential: one long stream, which goes on as long as it is wanted; where it is slow, several requests from then on."""
+        now_s = self.world.boot_s()
+        for fetch in entry.fetches:
+            if fetch.end - fetch.landed > 2 * _SPLIT_BYTES and fetch.helped_by_others(
+                now_s, slow_bytes_per_s=SLOW_BYTES_PER_S, piece_bytes=_SPLIT_BYTES
+            ):
+                entry.parallel = True
+                fetch.cap(-(-(fetch.landed + _SPLIT_BYTES) // BLOCK_BYTES) * BLOCK_BYTES)
+                return
+        flying = [fetch.span for fetch in entry.fetches]
+        needed = blocks_of(wish.offset, wish.end - wish.offset)
+        if not plan_fetches(needed, blocks, flying, limit=1):
+            return
+        reach = max(FETCH_BLOCKS, STREAM_WINDOWS * wish.ahead // BLOCK_BYTES)
+        [span] = plan_fetches(
+            Span(needed.first, min(needed.first + reach, blocks.count)),
+            blocks,
+            flying,
+            limit=1,
+            piece=reach,
+        )
+        # Half a window of hysteresis: a slow reader makes few requests, too.
+        if span.first * BLOCK_BYTES < wish.soon:
+            fetch = Fetch(span, entry.info.size, asked_s=now_s, lazy=True)
+            fetch.wanted_end = min(wish.end, fetch.end)
+            self.start(entry, fetch)
+
+    def _fetch_pieces(self, entry: Entry, blocks: BlockMap, offset: int, end: int) -> None:
+        """Exactly what is missing, in requests side by side."""
         limit = FETCHES_MAX - len(entry.fetches)
+        flying = [fetch.span for fetch in entry.fetches]
         if limit <= 0:
             # The byte that is waited for is never held up by what other readers have coming.
-            if entry.fetch_at(offset) is not None or blocks.has(offset // BLOCK_BYTES):
+            first = offset // BLOCK_BYTES
+            if blocks.has(first) or any(span.first <= first < span.last for span in flying):
                 return
             limit = 1
-        flying = [fetch.span for fetch in entry.fetches]
         for span in plan_fetches(blocks_of(offset, end - offset), blocks, flying, limit=limit):
-            self.start(entry, Fetch(span, entry.info.size))
+            self.start(entry, Fetch(span, entry.info.size, asked_s=self.world.boot_s()))
 
     def start(self, entry: Entry, fetch: Fetch) -> None:
+        for other in entry.fetches:
+            other.cap(fetch.start)
         entry.fetches.append(fetch)
         entry.tasks += 1
         if self.nursery is None:
@@ -163,7 +219,7 @@ class Fetcher:
     async def land(self, entry: Entry, fetch: Fetch, stream: ObjectStream) -> None:
         """Write what comes, block by block; stops early where nobody wants the rest of a lazy fetch."""
         async with chunks_of(stream) as chunks:
-            await self._land_chunks(entry, fetch, chunks, whole=fetch.end == stream.range.end)
+            await self._land_chunks(entry, fetch, chunks, stream.range.end)
         if fetch.landed < fetch.end:
             bucket, key = entry.name
             raise BackendUnavailableError(
@@ -174,12 +230,14 @@ class Fetcher:
             )
 
     async def _land_chunks(
-        self, entry: Entry, fetch: Fetch, chunks: AsyncIterator[bytes], *, whole: bool
+        self, entry: Entry, fetch: Fetch, chunks: AsyncIterator[bytes], stream_end: int
     ) -> None:
         crc = 0
         pending = bytearray()
         async for chunk in chunks:
             self.fetched_bytes += len(chunk)
+            if fetch.began_s is None:
+                fetch.began_s = self.world.boot_s()
             position = fetch.landed + len(pending)
             piece = memoryview(chunk)[: max(0, fetch.end - position)]
             if not pending and len(piece) >= _FLUSH_BYTES:
@@ -191,7 +249,7 @@ class Fetcher:
                 data, pending = pending, bytearray()
                 crc = await self._write(entry, fetch, data, crc)
             # A stream that ends here is read to its end: it may verify what it sent, and its connection can be used again.
-            if (fetch.landed == fetch.end and not whole) or self._cut(entry, fetch):
+            if fetch.end <= fetch.landed < stream_end or self._cut(fetch):
                 return
 
     async def _write(
@@ -233,7 +291,7 @@ class Fetcher:
             raise DiskLostError(str(error)) from error
         self.index.record_fill(entry)
 
-    def _cut(self, entry: Entry, fetch: Fetch) -> bool:
+    def _cut(self, fetch: Fetch) -> bool:
         """End a lazy fetch at the last whole block if that is all that was wanted."""
         whole = fetch.landed - fetch.landed % BLOCK_BYTES
         if (
@@ -244,7 +302,6 @@ class Fetcher:
         ):
             return False
         fetch.end = fetch.landed = whole
-        fetch.span = Span(fetch.span.first, whole // BLOCK_BYTES)
         return True
 
     def lost_disk(self, entry: Entry, error: Exception) -> None:

@@ -24,7 +24,7 @@ from appliance.cache.direct import DirectReader
 from appliance.cache.entry import Entry, Fetch
 from appliance.cache.fetching import Fetcher
 from appliance.cache.plan.blocks import BLOCK_BYTES, BlockMap
-from appliance.cache.plan.fetch import FETCH_BLOCKS, Span
+from appliance.cache.plan.fetch import Span
 from appliance.cache.plan.s3fifo import Name
 from appliance.cache.readers import FileReader, FillingReader
 from appliance.cache.routes import Route
@@ -405,7 +405,7 @@ class Opener:
         elif await self._create(entry):
             lazy = stream.info.size > WHOLE_BYTES_MAX
             last = -(-stream.info.size // BLOCK_BYTES)
-            fetch = Fetch(Span(0, min(FETCH_BLOCKS, last)), stream.info.size, lazy=lazy)
+            fetch = Fetch(Span(0, last), stream.info.size, asked_s=asked_s, lazy=lazy)
             entry.fetches.append(fetch)
             entry.tasks += 1
         self._install(flight, entry, asked_s)

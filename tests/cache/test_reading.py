@@ -271,13 +271,13 @@ async def test_when_the_cache_stops_those_who_wait_get_an_error_and_never_a_shor
     async def read(s, chunked):
         reader = await s.cache.open("data", "k")
         with pytest.raises(BackendUnavailableError):
-            await (reader.read(0, 8 * MIB) if chunked else reader.available(5 * MIB, 1))
+            await (reader.read(0, 8 * MIB) if chunked else reader.available(6 * MIB - 1, 1))
         outcomes.append(chunked)
         reader.close()
 
     async with trio.open_nursery() as nursery, stack(tmp_path, freshness_s=FOR_EVER) as s:
         await s.backend.foreign_put("data", "k", bytes(8 * MIB))
-        s.backend.hold_after = MIB
+        s.backend.hold_after = MIB // 2
         nursery.start_soon(read, s, True)
         nursery.start_soon(read, s, False)
         await trio.testing.wait_all_tasks_blocked(0.01)

@@ -66,6 +66,9 @@ class FaultyBackend(MemoryBackend):
         self.released = trio.Event()
         self.chunk_bytes = 256 * 1024
 
+    async def piece(self, size: int) -> None:
+        """Bytes are on their way."""
+
     async def _before(self, op: str) -> None:
         self.asked[op] += 1
         self.arrived[op].set()
@@ -144,6 +147,7 @@ class _Stream(ObjectStream):
                     self._backend.arrived["hold"].set()
                     await self._backend.released.wait()
                 sent += len(piece)
+                await self._backend.piece(len(piece))
                 self._backend.read_bytes += len(piece)
                 yield piece
 

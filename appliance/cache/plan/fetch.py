@@ -27,13 +27,13 @@ def blocks_of(offset: int, length: int) -> Span:
 
 
 def plan_fetches(
-    wanted: Span, present: BlockMap, in_flight: Iterable[Span], *, limit: int
+    wanted: Span, present: BlockMap, in_flight: Iterable[Span], *, limit: int, piece: int = 0
 ) -> list[Span]:
     """At most `limit` spans, in order: together the first blocks of `wanted` that are neither here nor under way.
 
-    Neighbouring blocks are coalesced, up to `piece_blocks` a span.
+    Neighbouring blocks are coalesced, up to `piece` a span (0: `piece_blocks`).
     """
-    piece = piece_blocks(wanted)
+    piece = piece or piece_blocks(wanted)
     flying = sorted(in_flight, key=lambda span: span.first)
     spans: list[Span] = []
     for first, last in present.missing(wanted.first, wanted.last):
