@@ -47,6 +47,8 @@ NOT_DIRECTORY_S = 60.0
 FETCHED_BYTES_MAX = 256 << 10
 # How long a directory outlives what was last removed from it through the mount, without a marker.
 KEPT_S = 60.0
+# How long a bucket is believed to exist at most.
+BUCKET_S = 60.0
 MARKER_TYPE = "application/x-directory"
 
 
@@ -237,8 +239,12 @@ class Tree:
                 return None, 0.0
             node = self.inodes.directory(bucket, "")
             node.changed_ns = max(node.changed_ns, created_ns)
-            node.believed_until = now + self._grace_s
-        return node, self._grace_s
+            node.believed_until = now + self._bucket_timeout(bucket)
+        return node, self._bucket_timeout(bucket)
+
+    def _bucket_timeout(self, bucket: str) -> float:
+        """Bounded, because nothing tells that an (empty) bucket was deleted."""
+        return min(self.directory_timeout(bucket), BUCKET_S)
 
     # --- listings ----------------------------------------------------------------------
 
@@ -250,7 +256,8 @@ class Tree:
     def listed(self, directory: Node, entry: DirectoryEntry) -> tuple[Node | None, float]:
         """The node of a listing's entry (None: gone since), and for how long it may be believed."""
         if self.is_top(directory):
-            return self.inodes.directory(entry.name.decode(), ""), self._grace_s
+            bucket = entry.name.decode()
+            return self.inodes.directory(bucket, ""), self._bucket_timeout(bucket)
         bucket, key = directory.bucket, child_key(directory.key, entry.name)
         now = self._world.boot_s()
         file = self.inodes.find(bucket, key)
