@@ -19,7 +19,7 @@ from tests.support.ceph import Ceph
 def posix(tmp_path: Path) -> Iterator[Node]:
     """A node with a mount over `tmp_path`/buckets, which has the bucket "demo"."""
     (tmp_path / "buckets" / "demo").mkdir(parents=True)
-    node = Node(tmp_path / "node", f"posix://{tmp_path}/buckets", mount=True)
+    node = Node(tmp_path / "near", f"posix://{tmp_path}/buckets", mount=True)
     with contextlib.closing(node):
         yield node
 
@@ -61,7 +61,7 @@ def far_node(tmp_path: Path, upstream: Ceph, policy: str) -> Iterator[Far]:
     straight.create_bucket(Bucket=bucket)
     with proxied(upstream.endpoint) as proxy:
         node = Node(
-            tmp_path / "node",
+            tmp_path / "far",
             f"s3://?endpoint_url={proxy.endpoint}&region=us-east-1",
             mount=True,
             config=f'[[bucket]]\nmatch = "*"\n{policy}\n',

@@ -144,7 +144,7 @@ def test_a_damaged_cache_file_is_noticed_and_fetched_again(far):
 def test_a_full_cache_disk_is_passed_by(tmp_path, ceph):
     from tests.semantics.conftest import far_node
 
-    with tiny_disk(tmp_path / "node" / "data", 64 * MIB) as _:
+    with tiny_disk(tmp_path / "far" / "data", 64 * MIB) as _:
         for far in far_node(tmp_path, ceph, 'freshness = "exclusive"'):
             node, bucket = far.node, far.bucket
             (node.data / "filler").write_bytes(b"x" * (40 * MIB))
