@@ -86,7 +86,7 @@ async def _foundations(config: Config) -> AsyncIterator[Foundations]:
             journal,
             Store(data),
             wiring.make_routes(config, backends),
-            capacity_bytes=wiring.cache_capacity(config, data),
+            limits=wiring.cache_limits(config),
         )
         await background.start(cache.run)
         background.start_soon(_maintain, backends)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from appliance.auth import credentials as auth
 from appliance.auth.credentials import Credentials
+from appliance.cache.limits import Limits
 from appliance.cache.routes import Route, Routes
 from appliance.config import Config
 from appliance.config.schema import BackendEntry, BucketEntry
@@ -131,9 +131,17 @@ def bucket_policy(entry: BucketEntry) -> BucketPolicy:
     )
 
 
-def cache_capacity(config: Config, data: Path) -> int:
-    """Bytes the cache may use: as configured, else 80 % of the filesystem under `data`."""
-    return int(config.cache.capacity) or shutil.disk_usage(data).total * 8 // 10
+def cache_limits(config: Config) -> Limits:
+    """The `[cache]` table as the cache takes it."""
+    table = config.cache
+    return Limits(
+        capacity_bytes=int(table.capacity),
+        high=table.high,
+        low=table.low,
+        min_free_bytes=None if table.min_free is None else int(table.min_free),
+        read_ahead_bytes=int(table.read_ahead),
+        scrub_bytes_per_s=float(table.scrub_rate),
+    )
 
 
 def s3_settings(config: Config) -> S3Settings:

@@ -187,9 +187,9 @@ class Care:
 
     def statistics(self) -> dict[str, float]:
         return {
-            "orphans_removed": self.orphans_removed,
-            "scrubbed_objects": self.scrubbed_objects,
-            "scrub_dropped": self.scrub_dropped,
+            "orphans_removed_total": self.orphans_removed,
+            "scrubbed_objects_total": self.scrubbed_objects,
+            "scrub_dropped_total": self.scrub_dropped,
         }
 
     async def _evict(self, goal_bytes: int) -> None:

@@ -340,9 +340,9 @@ class Fetcher:
     def statistics(self) -> dict[str, float]:
         return {
             "fetches_in_flight": self.limiter.borrowed_tokens,
-            "fetches_started": self.fetches_started,
-            "fetches_failed": self.fetches_failed,
-            "fetches_cancelled": self.fetches_cancelled,
-            "fetched_bytes": self.fetched_bytes,
-            "disk_failures": self.disk_failures,
+            "fetches_started_total": self.fetches_started,
+            "fetches_failed_total": self.fetches_failed,
+            "fetches_cancelled_total": self.fetches_cancelled,
+            "fetched_bytes_total": self.fetched_bytes,
+            "disk_failures_total": self.disk_failures,
         }

@@ -257,8 +257,8 @@ class Index:
             "open_files": len(self._open),
             "unverified_files": len(self.unverified),
             "pins": len(self.pins),
-            "evicted_objects": self.evicted_objects,
-            "evicted_bytes": self.evicted_bytes,
+            "evicted_objects_total": self.evicted_objects,
+            "evicted_bytes_total": self.evicted_bytes,
             "files_to_remove": self.files_to_remove,
         }
 

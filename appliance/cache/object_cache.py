@@ -310,7 +310,7 @@ class ObjectCache(Forward):
             statistics |= part.statistics()
         if isinstance(self._coherence, LocalCoherence):
             statistics |= self._coherence.statistics()
-        statistics["hits"] += self._nowait_hits
+        statistics["hits_total"] += self._nowait_hits
         return statistics
 
     # --- inside ------------------------------------------------------------------------

@@ -477,12 +477,12 @@ class Opener:
 
     def statistics(self) -> dict[str, float]:
         return {
-            "hits": self.hits,
-            "misses": self.misses,
-            "validations": self.validations,
-            "stale_opens": self.stale_opens,
+            "hits_total": self.hits,
+            "misses_total": self.misses,
+            "validations_total": self.validations,
+            "stale_opens_total": self.stale_opens,
             "opens_in_flight": len(self._flights),
-            "dropped_files": self.dropped_files,
+            "dropped_files_total": self.dropped_files,
         }
 
 

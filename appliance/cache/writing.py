@@ -283,8 +283,8 @@ class Writer:
 
     def statistics(self) -> dict[str, float]:
         return {
-            "writes": self.writes,
-            "writes_aborted": self.writes_aborted,
-            "writes_unknown": self.writes_unknown,
-            "written_bytes": self.written_bytes,
+            "writes_total": self.writes,
+            "writes_aborted_total": self.writes_aborted,
+            "writes_unknown_total": self.writes_unknown,
+            "written_bytes_total": self.written_bytes,
         }

@@ -68,7 +68,7 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
     """(label, value) of each line."""
     cache, s3 = now["parts"]["cache"], now["parts"]["s3"]
     seconds: float = max(now["boot_s"] - before["boot_s"], 1e-6)
-    hits, misses = _total(cache, "hits"), float(cache.get("misses_total", 0))
+    hits, misses = float(cache.get("hits_total", 0)), float(cache.get("misses_total", 0))
     asked = hits + misses
 
     def rate(part: str, name: str) -> float:
@@ -78,7 +78,7 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
     lines: list[tuple[str, str]] = [
         (
             "Cache",
-            f"{size(cache.get('used_bytes', 0))} of {size(cache.get('capacity_bytes', 0))}, {cache.get('entries', 0):,.0f} objects",
+            f"{size(cache.get('used_bytes', 0))} of {size(cache.get('capacity_bytes', 0))}, {cache.get('objects', 0):,.0f} objects",
         ),
         (
             "Hit ratio",
@@ -86,7 +86,7 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
         ),
         (
             "S3",
-            f"{rate('s3', 'requests_total'):,.1f} requests/s, {s3.get('connections', 0):,.0f} connections",
+            f"{rate('s3', 'requests_total'):,.1f} requests/s, {s3.get('connections_open', 0):,.0f} connections",
         ),
         (
             "Throughput",
@@ -99,14 +99,6 @@ def rows(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, s
     if now.get("mount"):
         lines.append(("Mount", now["mount"]))
     return lines
-
-
-def _total(statistics: Mapping[str, float], name: str) -> float:
-    """The counter, summed over its labels."""
-    matching = (
-        value for key, value in statistics.items() if key.partition("{")[0] == f"{name}_total"
-    )
-    return float(sum(matching))
 
 
 def size(number: float) -> str:

@@ -24,14 +24,14 @@ class Node(Section, frozen=True, kw_only=True):
 class CacheSection(Section, frozen=True, kw_only=True):
     """The disk cache. `capacity` 0 means 80 % of the filesystem that holds `node.data`.
 
-    Eviction begins when the cache holds more than `high` of the capacity or the filesystem has less than `min_free` left, and ends below
-    `low` of the capacity. `scrub_rate` is bytes a second of background verification; 0 turns it off.
+    Eviction begins when the cache holds more than `high` of the capacity or the filesystem has less than `min_free` left (by default 5 %
+    of it, at most 10 GiB), and ends below `low` of the capacity. `scrub_rate` is bytes a second of background verification; 0 is none.
     """
 
     capacity: Size = Size(0)
     high: float = 0.95
     low: float = 0.90
-    min_free: Size = Size(1024**3)
+    min_free: Size | None = None
     read_ahead: Size = Size(64 * 1024**2)
     scrub_rate: Size = Size(16 * 1024**2)
 

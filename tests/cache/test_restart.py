@@ -23,7 +23,7 @@ async def test_a_restart_keeps_the_cache_warm(tmp_path):
         assert backend.asked == {}
         with pytest.raises(NoSuchKeyError):
             await s.get("gone")
-        assert s.cache.statistics()["orphans_removed"] == 0
+        assert s.cache.statistics()["orphans_removed_total"] == 0
 
 
 async def test_a_partial_file_survives_a_restart(tmp_path):
@@ -73,7 +73,7 @@ async def test_files_nobody_knows_are_removed_and_missing_ones_fetched_again(tmp
         [file] = s.files()
     file.rename(file.with_name("0" * 32))
     async with stack(tmp_path, backend=backend, freshness_s=FOR_EVER) as s:
-        assert s.cache.statistics()["orphans_removed"] == 1
+        assert s.cache.statistics()["orphans_removed_total"] == 1
         assert await s.get("k") == b"data"
         assert backend.asked["read"] == 1
 
@@ -152,4 +152,4 @@ async def test_pins_survive_a_restart(tmp_path):
         for number in range(10):
             await s.put(f"k{number}", bytes(MIB))
         await s.quiet()
-        assert s.cache.statistics()["evicted_objects"] == 0
+        assert s.cache.statistics()["evicted_objects_total"] == 0

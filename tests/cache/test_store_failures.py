@@ -110,7 +110,7 @@ async def test_a_full_filesystem_is_a_normal_state(tmp_path):
                 for key, data in datas.items():
                     assert await s.get(key) == data
                     await s.quiet()
-            assert s.cache.statistics()["evicted_objects"] > 0
+            assert s.cache.statistics()["evicted_objects_total"] > 0
 
 
 async def test_a_cached_file_that_cannot_be_read_is_fetched_anew(tmp_path):

@@ -94,18 +94,17 @@ def sample(boot_s, requests, sent):
         "mount": "/mnt",
         "parts": {
             "cache": {
-                'hits_total{source="hit"}': 30.0,
-                'hits_total{source="local"}': 45.0,
+                "hits_total": 75.0,
                 "misses_total": 25.0,
                 "used_bytes": 2**30,
                 "capacity_bytes": 2**31,
-                "entries": 5.0,
+                "objects": 5.0,
             },
             "s3": {
                 "requests_total": requests,
                 "sent_bytes_total": sent,
                 "received_bytes_total": 0.0,
-                "connections": 2.0,
+                "connections_open": 2.0,
             },
         },
     }

@@ -10,9 +10,9 @@ from pathlib import Path
 import boto3
 import pytest
 
+from tests.support.ceph import Ceph
 from tests.support.node import Node
 from tests.support.proxy import Proxy, proxied
-from tests.support.ceph import Ceph
 
 
 @pytest.fixture
