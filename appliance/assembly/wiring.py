@@ -17,6 +17,7 @@ from appliance.cache.routes import Route, Routes
 from appliance.config import Config
 from appliance.config.schema import BackendEntry, BucketEntry
 from appliance.model.errors import ConfigError
+from appliance.mount.guarded import end_former_mount
 from appliance.mount.settings import MountSettings
 from appliance.plugin import Backend, BackendConfig
 from appliance.plugin.registry import Plugins
@@ -53,6 +54,8 @@ def prepare_data(config: Config) -> Path:
         raise ConfigError(f"The data directory {data} cannot be used: {error.strerror}.") from None
     if not os.access(data, os.W_OK | os.X_OK):
         raise ConfigError(f"The data directory {data} is not writable for this user.")
+    # Before the journal's lock and the ports are wanted: a killed process that is stuck in its mount holds them until that ends.
+    end_former_mount(str(data / "staging"))
     return data
 
 

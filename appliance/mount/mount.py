@@ -19,6 +19,7 @@ from appliance.model.objects import ListRequest
 from appliance.mount import mountpoint
 from appliance.mount.attributes import Attributes
 from appliance.mount.files import Files
+from appliance.mount.guarded import Guarded
 from appliance.mount.inodes import Inodes
 from appliance.mount.invalidate import Invalidator
 from appliance.mount.operations import MountOperations
@@ -70,10 +71,15 @@ class Mount:
         try:
             self._init(path)
             Mount._mounted = path
+            # In this thread, and before the first request is answered: see `guard`.
+            guarded = Guarded(path, self._settings.staging)
             try:
+                await trio.to_thread.run_sync(guarded.ready)
                 await self._run(path, task_status)
             finally:
-                # Detaches at once, open files or not; frees threads that wait for the kernel.
+                # Both detach at once, open files or not. The guard goes first: closing /dev/fuse would not end the connection while a
+                # thread waits for the kernel. The second is for when there is no guard.
+                guarded.end()
                 pyfuse3.close(unmount=True)
                 Mount._mounted = ""
                 self._files.close_all()
@@ -84,8 +90,8 @@ class Mount:
         with trio.move_on_after(_PREPARE_TIMEOUT_S):
             return await trio.to_thread.run_sync(self._prepare, abandon_on_cancel=True)
         raise MountError(
-            f"The mount point {self._settings.path} does not answer: a process that hangs has something mounted there. "
-            "End that process, or mount elsewhere."
+            f"Whether {self._settings.path} can be mounted on could not be found out in {_PREPARE_TIMEOUT_S:.0f} s: "
+            "is it, or the data directory, on a filesystem that hangs? Repair that, or name others."
         )
 
     def _prepare(self) -> str:

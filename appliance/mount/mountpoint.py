@@ -2,21 +2,39 @@
 
 /proc/self/mountinfo (proc(5)) answers without touching the mount: `stat` on a mount whose process hangs would hang too, and on our own
 would be a deadlock.
+
+A mount that is found on the path is ended if its process has died. How that is known: by the record of a former process of ours (see
+`guarded`), without asking the mount; else a child process asks it, for a bounded time, as asking may hang in the kernel so that not even
+SIGKILL ends it. Only what says ENOTCONN is dead; what says nothing is somebody's process that hangs, or was killed while stuck, and left
+to the operator.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import re
 import subprocess
+import sys
 
 import msgspec
 
 from appliance.model.errors import MountError
+from appliance.mount import guard, guarded
 
 log = logging.getLogger(__name__)
+
+# How long a mount may take to say that it is alive.
+PROBE_TIMEOUT_S = 10.0
+_PROBE = """
+import os, sys
+try:
+    os.statvfs(sys.argv[1])
+except OSError as error:
+    sys.exit(error.errno)
+"""
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -65,14 +83,15 @@ def prepare(path: str, staging: str) -> str:
         raise MountError(
             f"The staging directory {staging} is inside the mount point {path}: put the data directory elsewhere."
         )
+    guarded.end_former_mount(staging)
     for _ in range(10):
         if not _is_dead(path):
             break
         log.warning("%s is still mounted from a process that died: unmounting it.", path)
-        unmount_lazily(path)
+        _unmount(path)
     else:
         raise MountError(
-            f"{path} is still mounted from a process that died and cannot be unmounted: run `umount -l {path}` as root."
+            f"{path} is still mounted from a process that died and cannot be unmounted: run `umount -f -l {path}` as root."
         )
     _check_free(path)
     return path
@@ -84,18 +103,28 @@ def is_inside(path: str, directory: str) -> bool:
 
 
 def _is_dead(path: str) -> bool:
-    """True if `path` is a FUSE mount that nobody serves. May wait as long as a process that hangs does not answer.
+    """True if `path` is a FUSE mount that nobody serves. Raises MountError if it does not answer.
 
     Not by `stat`, which the kernel may answer from its cache for a dead process.
     """
     mounted = mounted_at(path)
     if mounted is None or not mounted.kind.startswith("fuse"):
         return False
+    probe = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-E", "-c", _PROBE, path],
+        stdin=subprocess.DEVNULL,
+        cwd="/",
+    )
     try:
-        os.statvfs(path)
-    except OSError as error:
-        return error.errno == errno.ENOTCONN
-    return False
+        return probe.wait(PROBE_TIMEOUT_S) == errno.ENOTCONN
+    except subprocess.TimeoutExpired:
+        probe.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may be stuck, too
+            probe.wait(1)
+    raise MountError(
+        f"{path} is a mount point already ({mounted.kind}), and does not answer: its process hangs, or was killed while it did. "
+        f"End it, or run `umount -f -l {path}` as root, or mount elsewhere."
+    )
 
 
 def _check_free(path: str) -> None:
@@ -118,21 +147,12 @@ def _check_free(path: str) -> None:
         )
 
 
-def unmount_lazily(path: str) -> None:
-    """Detach a mount, whoever may still use it. Blocks, but never on the mount itself. Failure shows at the next look."""
-    by_root = ["umount", "-l", path]
-    by_user = ["fusermount3", "-u", "-z", path]
-    for command in (by_root, by_user) if os.geteuid() == 0 else (by_user,):
-        try:
-            done = subprocess.run(
-                command, check=False, capture_output=True, timeout=20, stdin=subprocess.DEVNULL
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            log.warning("%s failed: %s", command[0], error)
-            continue
-        if done.returncode == 0:
-            return
-        log.warning("%s: %s", command[0], done.stderr.decode(errors="replace").strip())
+def _unmount(path: str) -> None:
+    """Detach a dead mount, whoever may still use it. Blocks, but never on the mount itself. Failure shows at the next look."""
+    try:
+        guard.end_mount(path, guard.identify_path(path))
+    except OSError as error:
+        log.warning("%s: %s", path, error)
 
 
 def set_read_ahead(path: str, read_ahead_kb: int) -> bool:

@@ -69,12 +69,8 @@ def test_kill_9_then_restart(tmp_path):
         process.put("a", b"1")
         assert (process.path / "data/a").read_bytes() == b"1"
         process.kill()
-        with pytest.raises(OSError) as caught:
-            os.listdir(process.path)
-        assert caught.value.errno == errno.ENOTCONN
         process.start()
         assert sorted(os.listdir(process.path)) == ["data", "other"]
-        assert "is still mounted from a process that died" in process.log.read_text()
         assert process.terminate() == 0
     assert mounted_at(str(process.path)) is None
 

@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.mounts import force_unmount, guards_of, wait_for_exit
+
 ANSWER_TIMEOUT_S = 60.0
 # Exit status of a process that could not mount.
 REFUSED = 3
@@ -70,13 +72,17 @@ class MountProcess:
         self.close()
 
     def close(self) -> None:
-        """End the process and whatever it left mounted."""
+        """End the process, its guard, and whatever they left mounted: first the mount, as the process may be stuck in it."""
+        guards = guards_of(self.pid)
+        self._process.kill()
+        force_unmount(self.path)
         self.end()
-        subprocess.run(["umount", "-l", str(self.path)], check=False, capture_output=True)
+        for pid in guards:
+            wait_for_exit(pid)
 
     def end(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.wait(ANSWER_TIMEOUT_S)
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -87,8 +93,21 @@ class MountProcess:
         return self._process.wait(ANSWER_TIMEOUT_S)
 
     def kill(self) -> None:
-        """SIGKILL; leaves the mount behind, dead."""
+        """SIGKILL; the guard ends the mount."""
         self.end()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def guard(self) -> int:
+        """The pid of the mount's guard."""
+        (pid,) = guards_of(self.pid)
+        return pid
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         return self._process.wait(ANSWER_TIMEOUT_S)
@@ -97,10 +116,14 @@ class MountProcess:
 
     def call(self, operation: str, **arguments: Any) -> Any:
         """Have the process run one of `Remote`'s operations. Raises RemoteError with the domain error's name."""
+        self.ask(operation, **arguments)
+        return self._answer()
+
+    def ask(self, operation: str, **arguments: Any) -> None:
+        """As `call`, without waiting for the answer."""
         request = json.dumps({"operation": operation, "arguments": arguments})
         self._process.stdin.write(request.encode() + b"\n")
         self._process.stdin.flush()
-        return self._answer()
 
     def _answer(self) -> Any:
         ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_TIMEOUT_S)
@@ -155,9 +178,10 @@ async def _run(config: dict[str, Any]) -> int:
     import trio
 
     from appliance.model.errors import MountError
-    from appliance.mount import Mount, MountSettings
+    from appliance.mount import Mount, MountSettings, end_former_mount
     from tests.support.mount_remote import Remote, stack
 
+    end_former_mount(config["mount"]["staging"])
     async with stack(config) as (cache, world, backend):
         mount = Mount(cache, world, MountSettings(**config["mount"]))
         async with trio.open_nursery() as nursery:

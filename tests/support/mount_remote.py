@@ -38,6 +38,7 @@ class Faulty(Backend):
     directory: Path | None = None
     fault = ""
     held: trio.Event | None = None
+    held_operations: tuple[str, ...] = _OPERATIONS
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         self._count("read")
@@ -61,7 +62,7 @@ class Faulty(Backend):
 def _counted(name: str) -> Any:
     async def method(self: Faulty, *args: Any, **kwargs: Any) -> Any:
         self._count(name)
-        if self.held is not None:
+        if self.held is not None and name in self.held_operations:
             self.waiting.set()
             # Bounded, so that a test that fails while requests are held does not hang in the kernel.
             with trio.move_on_after(HOLD_MAX_S):
@@ -189,8 +190,9 @@ class Remote:
         """Have every backend request fail with this domain error, until called with ""."""
         self._backend.fault = error
 
-    async def hold(self) -> None:
-        """Have every backend request wait until `let_go`."""
+    async def hold(self, only: list[str] | None = None) -> None:
+        """Have every backend request wait until `let_go`, or `only` these operations."""
+        self._backend.held_operations = _OPERATIONS if only is None else tuple(only)
         self._backend.held = trio.Event()
 
     async def waiting(self) -> None:
