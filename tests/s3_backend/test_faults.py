@@ -16,6 +16,7 @@ from appliance.model.objects import Conditions, PutOptions
 from appliance.model.ranges import RangeSpec
 from appliance.plugin import Body, BytesBody, Chunk, Digests
 from appliance_s3.backend import S3Backend
+from appliance_s3.requests import EXTRA_HEADERS
 from tests.support.faulty_server import HANG, RESET, FaultyServer, answer, error, faulty_server
 from tests.support.s3_backends import make_backend
 
@@ -28,18 +29,40 @@ def found(body: bytes, **more: Any) -> bytes:
     return answer(200, body, ETag=ETAG, Last_Modified=MODIFIED, **more)
 
 
+@pytest.fixture(params=["boto3", "fast"], autouse=True)
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which way GET and HEAD go: every fault is the same on both."""
+    monkeypatch.setitem(OPTIONS, "fast_reads", request.param == "fast")
+
+
+OPTIONS: dict[str, Any] = {"max_attempts": 3}
+
+
 @contextlib.asynccontextmanager
 async def facing(*answers: bytes, **options: Any) -> AsyncIterator[tuple[S3Backend, FaultyServer]]:
     """A backend whose upstream gives these answers. It is not started as a whole, as that would ask the upstream."""
-    with faulty_server(*answers) as server:
-        options = {"read_timeout_s": 0.2 if HANG in answers else 30, "max_attempts": 3, **options}
+    options = {"read_timeout_s": 0.2 if HANG in answers else 30, **OPTIONS, **options}
+    lessons = [found(b"")] * 3 if options["fast_reads"] else []
+    with faulty_server(*lessons, *answers) as server:
         backend = make_backend(server.endpoint, "ACCESSKEY", SECRET, **options)
         assert isinstance(backend, S3Backend)
         await backend._upstream.start()
+        if lessons:
+            await trio.to_thread.run_sync(teach, backend._upstream.client)
+        server.requests.clear()
+        server.bodies.clear()
         try:
             yield backend, server
         finally:
             await backend.stop()
+
+
+def teach(client: Any) -> None:
+    """Calls of boto3 that the fast path learns from."""
+    place = {"Bucket": "bucket", "Key": "another"}
+    client.get_object(**place)["Body"].close()
+    client.get_object(**place, Range="bytes=0-0")["Body"].close()
+    client.head_object(**place)
 
 
 async def read(backend: S3Backend, asked: RangeSpec | None = None) -> bytes:
@@ -63,6 +86,7 @@ async def read(backend: S3Backend, asked: RangeSpec | None = None) -> bytes:
         (error(400, "SomethingNew"), errors.BackendError, 1),
         (RESET, errors.BackendUnavailableError, 3),
         (b"", errors.BackendUnavailableError, 3),
+        (answer(404), errors.NoSuchKeyError, 1),
         (b"this is not HTTP\r\n\r\n", errors.BackendUnavailableError, 3),
         (HANG, errors.BackendTimeoutError, 3),
         (found(b"short", length=99), errors.BackendUnavailableError, 3),
@@ -98,8 +122,9 @@ async def test_a_long_body_that_breaks_off_goes_on_where_it_broke() -> None:
     )
     async with facing(found(data[:cut], length=len(data)), rest) as (backend, server):
         assert await read(backend) == data
-        assert f"Range: bytes={cut}-{len(data) - 1}" in server.requests[1]
-        assert f"If-Match: {ETAG}" in server.requests[1]
+        again = server.requests[1].lower()
+        assert f"range: bytes={cut}-{len(data) - 1}\r\n" in again
+        assert f"if-match: {ETAG}\r\n" in again
 
 
 async def test_a_long_body_never_goes_on_with_another_version() -> None:
@@ -132,6 +157,58 @@ async def test_bytes_that_do_not_match_their_checksum_are_refused() -> None:
     async with facing(wrong) as (backend, _):
         with pytest.raises(errors.CorruptDataError):
             await read(backend)
+
+
+async def test_a_part_is_not_compared_with_the_checksum_of_the_whole() -> None:
+    """Which some upstreams send along."""
+    headers = {"ETag": ETAG, "Last_Modified": MODIFIED, "Content_Range": "bytes 2-4/10"}
+    async with facing(answer(206, b"234", x_amz_checksum_crc32="AAAAAA==", **headers)) as (
+        backend,
+        server,
+    ):
+        assert await read(backend, RangeSpec(2, 4)) == b"234"
+        assert len(server.requests) == 1
+
+
+async def test_a_bucket_in_another_region_is_left_to_boto3() -> None:
+    moved = answer(400)
+    async with facing(moved, found(b"", length=7)) as (backend, server):
+        if backend.settings.fast_reads:
+            assert (await backend.head("bucket", "key")).size == 7
+            assert "amz-sdk-request" in server.requests[1].lower()
+        else:
+            with pytest.raises(errors.BackendError):
+                await backend.head("bucket", "key")
+
+
+async def test_the_fast_way_asks_for_what_boto3_asks_for() -> None:
+    """The same requests, but for what boto3 tells about itself, and the time."""
+    key = "a b/../ü+%2f~:?#&"
+    async with facing(found(b"bytes")) as (backend, server):
+        upstream = backend._upstream
+        wanted = {
+            "Bucket": "bucket",
+            "Key": key,
+            "Range": "bytes=0-4",
+            EXTRA_HEADERS: {"If-Match": ETAG},
+        }
+        for get_object in (upstream.operation("get_object"), upstream.client.get_object):
+            answered = await trio.to_thread.run_sync(lambda call: call(**wanted), get_object)
+            assert answered["Body"].read() == b"bytes"
+            answered["Body"].close()
+        ours, boto3s = (told(head) for head in server.requests)
+        assert ours == boto3s
+
+
+def told(head: str) -> set[str]:
+    lines = head.strip().split("\r\n")
+    told_anew = ("amz-sdk", "authorization", "x-amz-date", "x-amz-content-sha256")
+    headers = (line.partition(": ") for line in lines[1:])
+    return {lines[0]} | {
+        f"{name.lower()}: {value}"
+        for name, _, value in headers
+        if not name.lower().startswith(told_anew)
+    }
 
 
 async def test_another_range_than_asked_for_is_refused() -> None:

@@ -130,9 +130,14 @@ class _Answer:
             self._body.close()
 
 
-def _get(client: Any, key: str, parameters: dict[str, Any], whole_bytes: int) -> _Answer:
+def _get(
+    get_object: Callable[..., dict[str, Any]],
+    key: str,
+    parameters: dict[str, Any],
+    whole_bytes: int,
+) -> _Answer:
     """Runs in a thread."""
-    return _Answer(key, client.get_object(**parameters), whole_bytes)
+    return _Answer(key, get_object(**parameters), whole_bytes)
 
 
 class _Stream(ObjectStream):
@@ -279,12 +284,12 @@ class Reader:
 
     async def _head(self, wanted: Wanted) -> ObjectInfo:
         """What an error has to tell about the object, where the answer did not."""
-        head = functools.partial(self._upstream.client.head_object, **wanted.place)
+        head = functools.partial(self._upstream.operation("head_object"), **wanted.place)
         return object_info(wanted.where.key, await self._upstream.call(wanted.where, head))
 
     async def _get(self, wanted: Wanted, parameters: dict[str, Any], whole_bytes: int) -> _Answer:
-        client = self._upstream.client
-        function = functools.partial(_get, client, wanted.where.key, parameters, whole_bytes)
+        get_object = self._upstream.operation("get_object")
+        function = functools.partial(_get, get_object, wanted.where.key, parameters, whole_bytes)
         answer = await self._upstream.call(wanted.where, function)
         if answer.chunks is not None:
             self._upstream.counts["bytes_read"] += answer.range.length

@@ -11,8 +11,9 @@ from urllib.parse import quote, urlencode
 from appliance.model.objects import Conditions, PutOptions
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance_s3.answers import encode_metadata
-from appliance_s3.upstream import EXTRA_HEADERS
 
+# Parameter that carries headers for which boto3's operation has no parameter of its own (see upstream.py).
+EXTRA_HEADERS = "_ExtraHeaders"
 # System header -> parameter of PutObject, CopyObject and CreateMultipartUpload. `expires` is missing: boto3 would want a time, and
 # the header is kept as it came.
 _PARAMETERS = {

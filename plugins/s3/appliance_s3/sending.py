@@ -13,7 +13,8 @@ from appliance.plugin import Chunk
 from appliance_s3.answers import unquote_etag
 from appliance_s3.failures import Where
 from appliance_s3.feed import Feed
-from appliance_s3.upstream import EXTRA_HEADERS, Upstream
+from appliance_s3.requests import EXTRA_HEADERS
+from appliance_s3.upstream import Upstream
 
 CLEAN_UP_TIMEOUT_S = 30.0
 
@@ -42,7 +43,7 @@ class Sender:
         self, where: Where, name: str, parameters: dict[str, Any], *, idempotent: bool = True
     ) -> dict[str, Any]:
         """The answer to boto3's operation `name`."""
-        function = functools.partial(getattr(self.upstream.client, name), **parameters)
+        function = functools.partial(self.upstream.operation(name), **parameters)
         answer = await self.upstream.call(where, function, idempotent=idempotent)
         return Answer(answer)
 

@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # So one stream, until a site whose latency bounds a connection says otherwise; the cache reads several ranges at a time as it is.
     read_parallelism: int = 1
     checksums: str = "when_supported"
+    fast_reads: bool = True
     register_bucket: str = ""
     credentials: Credentials = Credentials()
 
@@ -211,6 +212,7 @@ SETTINGS: dict[str, Callable[[object, str], Any]] = {
     ),  # calls at a time; one process has 64 threads for all backends
     "read_parallelism": _count(1, 16),  # ranged GETs at a time for one large range; 1: one stream
     "checksums": _choice("when_supported", "when_required"),
+    "fast_reads": _flag,  # GET and HEAD at a quarter of boto3's cost (fastpath.py); false: by boto3 itself
     "register_bucket": _bucket,  # where nodes keep what they agree on; the URL's bucket if absent
 }
 CREDENTIALS = ("access_key", "secret_key", "session_token", "profile")

@@ -19,14 +19,14 @@ from appliance.model.errors import BackendUnavailableError
 from appliance.plugin import Host
 from appliance_s3 import breaker as breakers
 from appliance_s3.failures import Failure, Repeat, Where, classify
+from appliance_s3.fastpath import FastReads
+from appliance_s3.requests import EXTRA_HEADERS
 from appliance_s3.settings import Settings
 
 T = TypeVar("T")
 # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
-# Parameter that carries headers for which boto3's operation has no parameter of its own.
-EXTRA_HEADERS = "_ExtraHeaders"
 
 
 def backoff_s(attempt: int, chance: float) -> float:
@@ -47,6 +47,7 @@ class Upstream:
         self.settings = settings
         self.host = host
         self.client: Any = None
+        self._fast: FastReads | None = None
         self._breaker = breakers.Breaker()
         # An upload whose client is slow keeps its thread: such ones must not keep all of them.
         uploads = settings.max_connections // 2
@@ -58,9 +59,17 @@ class Upstream:
 
     async def start(self) -> None:
         """Make the client: reads boto3's configuration files, does not touch the network (instance credentials aside)."""
-        self.client = await self.host.run_blocking(make_client, self.settings)
+        self.client, credentials = await self.host.run_blocking(make_client, self.settings)
+        if self.settings.fast_reads:
+            self._fast = FastReads(self.client, credentials, self.settings, self.host.now_ns)
+
+    def operation(self, name: str) -> Callable[..., dict[str, Any]]:
+        """boto3's operation `name`, by its fast path if it has one."""
+        return getattr(self._fast, name, None) or getattr(self.client, name)  # type: ignore[no-any-return]  # boto3 makes its methods up
 
     async def stop(self) -> None:
+        if self._fast is not None:
+            self._fast.close()
         if self.client is not None:
             await self.host.run_blocking(self.client.close)
 
@@ -158,8 +167,8 @@ class _FailedError(Exception):
 _LOADER = botocore.loaders.create_loader()
 
 
-def make_client(settings: Settings) -> Any:
-    """boto3's S3 client for these settings. We retry ourselves (we know what may be repeated), so it does not."""
+def make_client(settings: Settings) -> tuple[Any, Any]:
+    """boto3's S3 client for these settings, and its credentials. We retry ourselves (we know what may be repeated), so it does not."""
     keys = settings.credentials
     core = botocore.session.get_session()
     core.register_component("data_loader", _LOADER)
@@ -197,7 +206,7 @@ def make_client(settings: Settings) -> Any:
     # Typed as if handlers returned nothing; this event's may return new parameters.
     client.meta.events.register("provide-client-params.s3", _take_headers)  # type: ignore[arg-type]
     client.meta.events.register("before-call.s3", _add_headers)
-    return client
+    return client, session.get_credentials()
 
 
 def _take_headers(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
