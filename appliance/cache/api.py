@@ -204,8 +204,11 @@ class Cache(Protocol):
         """
         ...
 
-    def trust_seconds(self, bucket: str) -> float:
-        """How long what was just read of this bucket may be believed without asking again: inf, or seconds; 0 to ask at each use."""
+    def trust_seconds(self, bucket: str, key: str = "") -> float:
+        """How long what was just read of this bucket may be believed without asking again: inf, or seconds; 0 to ask at each use.
+
+        With `key`: what was read of the file or directory of that name, "/" at its end or not, and of what is below.
+        """
         ...
 
     # --- care ------------------------------------------------------------------------------

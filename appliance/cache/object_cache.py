@@ -277,9 +277,9 @@ class ObjectCache(Forward):
         self._listeners[token] = listener
         return lambda: self._listeners.pop(token, None) and None
 
-    def trust_seconds(self, bucket: str) -> float:
-        """0 while any write in the bucket is in progress or of unknown outcome: what is read meanwhile may be the state before it."""
-        if any(name[0] == bucket for name in self._coherence.suspects):
+    def trust_seconds(self, bucket: str, key: str = "") -> float:
+        """0 while a write there is in progress or of unknown outcome: what is read meanwhile may be the state before it."""
+        if any(name[0] == bucket and is_at(name[1], key) for name in self._coherence.suspects):
             return 0.0
         lease_s = self._coherence.trusted_until_s - self._world.boot_s()
         return max(0.0, min(self._routes.find(bucket).freshness_s, lease_s))
@@ -360,3 +360,9 @@ class ObjectCache(Forward):
         change = Invalidation(name[0], name[1], origin, info, pending)
         for listener in tuple(self._listeners.values()):
             listener(change)
+
+
+def is_at(key: str, place: str) -> bool:
+    """Whether a write of `key` may change what is found at `place`, a file or a directory ("": the bucket), or below."""
+    place = place.removesuffix("/")
+    return not place or key.removesuffix("/") == place or key.startswith(place + "/")

@@ -31,6 +31,7 @@ class Node:
     `believed_until`, `not_directory_until`: boot seconds until which the name, and the absence of a directory of the same name, need not
     be asked for again. `kept_until`: as `believed_until`, for a directory in which something was removed through this mount: `rm -r`
     wants to remove it last, though nothing in the backend may say any more that it is there.
+    `shown`: for a directory, that the kernel asked for a name in it since it knows this inode, so that it may believe something there.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Node:
         "named",
         "not_directory_until",
         "opened",
+        "shown",
         "unlinked",
         "writers",
     )
@@ -67,6 +69,7 @@ class Node:
         self.writers = 0
         self.named = True
         self.unlinked = False
+        self.shown = False
         self.kept_until = 0.0
         self.believed_until = 0.0
         self.not_directory_until = 0.0

@@ -40,7 +40,7 @@ def names_to_drop(inodes: Inodes, change: Invalidation) -> Iterator[tuple[int, b
     """(directory inode, name) of what the kernel may wrongly believe after `change`; corrects `inodes` on the way.
 
     Besides the name itself: names of directories above that were not there before (the kernel may believe that they are not), and of files
-    that a new directory of the same name hides.
+    that a new directory of the same name hides. Nothing in directories that the kernel knows, but has not looked into.
     """
     bucket, key = change.bucket, change.key
     file_key = key.removesuffix("/")
@@ -64,7 +64,7 @@ def names_to_drop(inodes: Inodes, change: Invalidation) -> Iterator[tuple[int, b
             continue
         parent_key, component = split(name)
         parent = inodes.find(bucket, parent_key)
-        if parent is not None:
+        if parent is not None and parent.shown:
             yield parent.ino, component
 
 

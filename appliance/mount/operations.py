@@ -94,6 +94,12 @@ class MountOperations(pyfuse3.Operations):
             raise Errno(errno.ESTALE)
         return node
 
+    def _directory(self, inode: int) -> Node:
+        """As `_node`, of a directory in which the kernel is about to learn names."""
+        node = self._node(inode)
+        node.shown = True
+        return node
+
     def _entry(self, node: Node, timeout: float) -> pyfuse3.EntryAttributes:
         # A file's attributes change only through this mount (see `inodes`), unless a listing told less than all.
         attr_timeout = TIMEOUT_MAX_S if node.complete and not node.is_dir else timeout
@@ -105,14 +111,14 @@ class MountOperations(pyfuse3.Operations):
 
     def _timeout(self, node: Node) -> float:
         if node.is_dir:
-            return self._tree.directory_timeout(node.bucket)
-        return self._tree.file_timeout(node.bucket)
+            return self._tree.directory_timeout(node.bucket, node.key)
+        return self._tree.file_timeout(node.bucket, node.key)
 
     @answers
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        node, timeout = await self._tree.lookup(self._node(parent_inode), name)
+        node, timeout = await self._tree.lookup(self._directory(parent_inode), name)
         if node is not None:
             return self._found(node, timeout)
         absent = pyfuse3.EntryAttributes()
@@ -169,7 +175,7 @@ class MountOperations(pyfuse3.Operations):
 
     @answers
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
-        return self.handles.add_directory(DirectoryHandle(self._node(inode)))
+        return self.handles.add_directory(DirectoryHandle(self._directory(inode)))
 
     @answers
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -245,7 +251,7 @@ class MountOperations(pyfuse3.Operations):
     async def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        parent = self._node(parent_inode)
+        parent = self._directory(parent_inode)
         node = await self._tree.mkdir(parent, name, self._owner(mode, ctx, is_dir=True))
         return self._found(node, self._timeout(node))
 
@@ -280,7 +286,7 @@ class MountOperations(pyfuse3.Operations):
         return self._opened(handle), self._found(handle.node, self._timeout(handle.node))
 
     def _writable_parent(self, inode: int) -> Node:
-        parent = self._node(inode)
+        parent = self._directory(inode)
         if self._tree.is_top(parent):
             # Only buckets can be here.
             raise Errno(errno.EPERM)
@@ -355,7 +361,7 @@ class MountOperations(pyfuse3.Operations):
     ) -> None:
         if flags & ~pyfuse3.RENAME_NOREPLACE:
             raise Errno(errno.EINVAL)
-        old_parent, parent = self._node(parent_inode_old), self._node(parent_inode_new)
+        old_parent, parent = map(self._directory, (parent_inode_old, parent_inode_new))
         node, _ = await self._tree.lookup(old_parent, name_old)
         if node is None:
             raise Errno(errno.ENOENT)

@@ -68,18 +68,18 @@ class Tree:
 
     # --- how long answers hold -----------------------------------------------------
 
-    def file_timeout(self, bucket: str) -> float:
+    def file_timeout(self, bucket: str, key: str) -> float:
         """Seconds for which the name of a file may be believed to stand for the same version."""
-        return self.cache.trust_seconds(bucket)
+        return self.cache.trust_seconds(bucket, key)
 
-    def directory_timeout(self, bucket: str) -> float:
+    def directory_timeout(self, bucket: str, key: str) -> float:
         if bucket == "":
             return self._grace_s
-        return max(self.cache.trust_seconds(bucket), self._grace_s)
+        return max(self.cache.trust_seconds(bucket, key), self._grace_s)
 
-    def absent_timeout(self, bucket: str) -> float:
+    def absent_timeout(self, bucket: str, key: str) -> float:
         """As `file_timeout`, for names that stand for nothing: short where others may write, who like to see their file appear."""
-        trust = self.cache.trust_seconds(bucket)
+        trust = self.cache.trust_seconds(bucket, key)
         return trust if math.isinf(trust) else min(trust, self._grace_s)
 
     # --- lookup --------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Tree:
         # A file may have been created here while the backend was asked.
         pending = self.inodes.find(bucket, key)
         if pending is not None and pending.draft is not None:
-            return pending, self.file_timeout(bucket)
+            return pending, self.file_timeout(bucket, key)
         changed = self.recent.touched(mark, bucket, key) or self.recent.touched(
             mark, bucket, key + "/"
         )
@@ -122,16 +122,16 @@ class Tree:
         """What can be told without asking."""
         node = self.inodes.find(bucket, key)
         if node is not None and node.draft is not None:
-            return node, self.file_timeout(bucket)
+            return node, self.file_timeout(bucket, key)
         now = self._world.boot_s()
         directory = self.inodes.find(bucket, key + "/")
         if directory is not None and max(directory.kept_until, directory.believed_until) > now:
-            return directory, self.directory_timeout(bucket)
+            return directory, self.directory_timeout(bucket, key)
         if node is not None and node.not_directory_until > now:
             info = self.cache.head_nowait(bucket, key)
             if info is not None:
                 node = self._file(bucket, key, info, now)
-                return node, self.file_timeout(bucket)
+                return node, self.file_timeout(bucket, key)
         return None
 
     async def _ask(self, bucket: str, key: str) -> tuple[ObjectInfo | None, ListPage]:
@@ -205,7 +205,7 @@ class Tree:
             if file is not None:
                 self.inodes.supersede(file)
             directory = self.inodes.directory(bucket, key + "/")
-            timeout = 0.0 if changed else self.directory_timeout(bucket)
+            timeout = 0.0 if changed else self.directory_timeout(bucket, key)
             directory.believed_until = now + timeout
             return directory, timeout
         gone = self.inodes.find(bucket, key + "/")
@@ -213,15 +213,15 @@ class Tree:
             self.inodes.supersede(gone)
         if info is not None:
             return self._file(bucket, key, info, now), (
-                0.0 if changed else self.file_timeout(bucket)
+                0.0 if changed else self.file_timeout(bucket, key)
             )
         if file is not None:
             self.inodes.supersede(file)
-        return None, 0.0 if changed else self.absent_timeout(bucket)
+        return None, 0.0 if changed else self.absent_timeout(bucket, key)
 
     def _file(self, bucket: str, key: str, info: ObjectInfo, now: float) -> Node:
         node = self.inodes.file(bucket, key, info, complete=True)
-        node.not_directory_until = now + max(self.file_timeout(bucket), NOT_DIRECTORY_S)
+        node.not_directory_until = now + max(self.file_timeout(bucket, key), NOT_DIRECTORY_S)
         return node
 
     async def _lookup_bucket(self, name: bytes) -> tuple[Node | None, float]:
@@ -244,7 +244,7 @@ class Tree:
 
     def _bucket_timeout(self, bucket: str) -> float:
         """Bounded, because nothing tells that an (empty) bucket was deleted."""
-        return min(self.directory_timeout(bucket), BUCKET_S)
+        return min(self.directory_timeout(bucket, ""), BUCKET_S)
 
     # --- listings ----------------------------------------------------------------------
 
@@ -262,21 +262,21 @@ class Tree:
         now = self._world.boot_s()
         file = self.inodes.find(bucket, key)
         if entry.pending or (file is not None and file.draft is not None):
-            return file, self.file_timeout(bucket)
+            return file, self.file_timeout(bucket, key)
         changed = self.recent.touched(entry.mark, bucket, key)
         if entry.info is None:
             if file is not None:
                 self.inodes.supersede(file)
             node = self.inodes.directory(bucket, key + "/")
-            timeout = 0.0 if changed else self.directory_timeout(bucket)
+            timeout = 0.0 if changed else self.directory_timeout(bucket, key)
             node.believed_until = now + timeout
             return node, timeout
         if changed and file is not None:
             # The listing may be older than what is known.
             return file, 0.0
         node = self._listed_file(bucket, key, entry.info)
-        node.not_directory_until = now + max(self.file_timeout(bucket), NOT_DIRECTORY_S)
-        return node, 0.0 if changed else max(self.file_timeout(bucket), self._grace_s)
+        node.not_directory_until = now + max(self.file_timeout(bucket, key), NOT_DIRECTORY_S)
+        return node, 0.0 if changed else max(self.file_timeout(bucket, key), self._grace_s)
 
     def _listed_file(self, bucket: str, key: str, info: ObjectInfo) -> Node:
         """A listing tells name, size and time; the cache may know the metadata of the same version without asking."""

@@ -4,6 +4,7 @@ import pytest
 import trio
 import trio.testing
 
+from appliance.cache.object_cache import is_at
 from appliance.cache.routes import Route
 from appliance.model.checksums import encode, new_hasher
 from appliance.model.errors import (
@@ -96,10 +97,25 @@ async def test_a_read_during_a_write_asks_the_backend(tmp_path):
             # The backend has it, the writer has no answer yet: either is right, but only the backend may say.
             assert not s.nowait("k")
             assert s.cache.trust_seconds("data") == 0
+            assert s.cache.trust_seconds("data", "k") == 0
+            assert s.cache.trust_seconds("data", "other") == FOR_EVER
             assert await s.get("k") == b"new"
             s.backend.gates["after put"].set()
         assert s.cache.trust_seconds("data") == FOR_EVER
         assert s.nowait("k")
+
+
+@pytest.mark.parametrize("place", ["", "d", "d/", "d/e", "d/e/", "d/e/k", "d/e/k/"])
+def test_a_write_may_change_what_is_found_at_its_name_and_above(place):
+    assert is_at("d/e/k", place)
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [("d/e", "d/e/x"), ("d/ef", "d/e"), ("d/ef", "d/e/"), ("d/e", "d/ef"), ("e", "d/e")],
+)
+def test_a_write_changes_nothing_beside_or_below_its_name(key, place):
+    assert not is_at(key, place)
 
 
 async def test_a_fetch_of_the_old_version_never_outlives_a_write(tmp_path):

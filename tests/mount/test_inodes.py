@@ -17,7 +17,9 @@ def info(version, size=1):
 @pytest.fixture
 def inodes():
     table = Inodes(bucket="b")
-    table.directory("b", "d/").lookups = 1
+    directory = table.directory("b", "d/")
+    directory.lookups = 1
+    directory.shown = table.root.shown = True
     return table
 
 
@@ -109,6 +111,13 @@ def test_the_root_is_never_forgotten(inodes):
 def drops(inodes, key, version, origin="s3"):
     change = Invalidation("b", key, origin, None if version is None else info(version))
     return set(names_to_drop(inodes, change))
+
+
+def test_nothing_is_dropped_in_a_directory_that_the_kernel_has_not_looked_into(inodes):
+    inodes.find("b", "d/").shown = False
+    assert drops(inodes, "d/a", "1") == set()
+    inodes.root.shown = False
+    assert drops(inodes, "a", "1") == set()
 
 
 def test_a_new_version_drops_the_name_and_the_inode_loses_it(inodes):

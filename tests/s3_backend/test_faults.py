@@ -38,6 +38,24 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 OPTIONS: dict[str, Any] = {"max_attempts": 3}
 
 
+@pytest.fixture(params=["boto3", "fast"], autouse=True)
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which way GET and HEAD go: every fault is the same on both."""
+    monkeypatch.setitem(OPTIONS, "fast_reads", request.param == "fast")
+
+
+OPTIONS: dict[str, Any] = {"max_attempts": 3}
+
+
+@pytest.fixture(params=["boto3", "fast"], autouse=True)
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which way GET and HEAD go: every fault is the same on both."""
+    monkeypatch.setitem(OPTIONS, "fast_reads", request.param == "fast")
+
+
+OPTIONS: dict[str, Any] = {"max_attempts": 3}
+
+
 @contextlib.asynccontextmanager
 async def facing(*answers: bytes, **options: Any) -> AsyncIterator[tuple[S3Backend, FaultyServer]]:
     """A backend whose upstream gives these answers. It is not started as a whole, as that would ask the upstream."""
