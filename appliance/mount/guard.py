@@ -54,11 +54,11 @@ class Identity(NamedTuple):
     minor: int
 
 
-def identify(fd: int) -> Identity:
-    """Which mount the descriptor is on. Raises OSError; needs Linux 5.8."""
+def identify(fd: int, *, unique: bool = True) -> Identity:
+    """Which mount the descriptor is on, by the unique id if there is one and it is wanted. Raises OSError; needs Linux 5.8."""
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
     flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
-    wanted = _STATX_MNT_ID | _STATX_MNT_ID_UNIQUE
+    wanted = _STATX_MNT_ID | (_STATX_MNT_ID_UNIQUE if unique else 0)
     if _libc.statx(fd, b"", flags, wanted, buffer) != 0:
         raise _os_error("statx")
     (mask,) = struct.unpack_from("=I", buffer, _STATX_MASK_AT)
@@ -68,11 +68,11 @@ def identify(fd: int) -> Identity:
     return Identity(mount_id, bool(mask & _STATX_MNT_ID_UNIQUE), minor)
 
 
-def identify_path(path: str) -> Identity:
-    """Which mount is found at `path`. Raises OSError."""
+def identify_path(path: str, *, unique: bool = True) -> Identity:
+    """As `identify`, of what is found at `path`."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        return identify(fd)
+        return identify(fd, unique=unique)
     finally:
         os.close(fd)
 
@@ -87,7 +87,7 @@ def end_mount(path: str, wanted: Identity) -> bool:
     except FileNotFoundError:
         return False
     try:
-        if identify(fd) != wanted:
+        if identify(fd, unique=wanted.unique) != wanted:
             return False
         # By descriptor, so that it is this mount whatever happens to the path.
         if not _unmount(f"/proc/self/fd/{fd}"):

@@ -106,8 +106,8 @@ def write_record(file: str, path: str, identity: Identity) -> None:
 def end_former_mount(staging: str) -> None:
     """End the mount that a former process with this staging directory left, if it and its guard were killed. Never blocks on a mount.
 
-    To be called before anything that the former process may still hold: stuck, it keeps its locks and ports until its mount ends. Believed
-    only where mount ids are never used again (Linux 6.8): else the mount could be somebody else's by now.
+    To be called before anything that the former process may still hold: stuck, it keeps its locks and ports until its mount ends. Other
+    mounts than that very one are left alone, see `_is_certain`.
     """
     file = os.path.join(staging, RECORD)
     try:
@@ -120,10 +120,25 @@ def end_former_mount(staging: str) -> None:
         return
     if is_alive(record):
         return
-    if record.unique and record.boot_id == _boot_id():
+    if record.boot_id == _boot_id() and _is_certain(record):
         _end(record)
     with contextlib.suppress(OSError):
         os.unlink(file)
+
+
+def _is_certain(record: Record) -> bool:
+    """Whether a mount with this identity cannot be another's by now.
+
+    Its id may be one that is never used again. If not, device numbers are used again only after the former mount is gone, which a thread
+    that is stuck in it prevents. A mount that nothing is stuck in needs no certainty: asked, it says that it is dead.
+    """
+    if record.unique:
+        return True
+    try:
+        threads = os.listdir(f"/proc/{record.pid}/task")
+    except OSError:
+        return False
+    return len(threads) > 1 and _state(record.pid) == ("Z", record.started)
 
 
 def _end(record: Record) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,15 +13,17 @@ import sys
 
 import pytest
 
+from appliance.mount.guard import identify_path
 from appliance.mount.guarded import RECORD
 from appliance.mount.mountpoint import mounted_at
-from tests.support.mount_process import MountProcess
+from tests.support.mount_process import REFUSED, MountProcess
 from tests.support.mounts import (
     TIMEOUT_S,
     force_unmount,
     guards,
     wait_for_exit,
     wait_for_state,
+    wait_until_stuck,
     wait_until_unmounted,
 )
 
@@ -48,7 +51,7 @@ def stuck(process):
     try:
         process.call("waiting")
         process.ask("put", bucket="data", key="d/other", data="", options={})
-        wait_for_state(process.pid, "D")
+        wait_until_stuck(process.pid)
         yield application
     finally:
         application.kill()
@@ -76,9 +79,14 @@ def test_sigterm_in_the_middle_of_an_invalidation(tmp_path):
         assert "mount guard" not in process.log.read_text()
 
 
-def test_kill_9_of_process_and_guard_in_the_middle_of_an_invalidation(tmp_path):
-    """The next start knows from its record that the mount was its own, and does not ask it."""
+@pytest.mark.parametrize("unique", [True, False])
+def test_kill_9_of_process_and_guard_in_the_middle_of_an_invalidation(tmp_path, unique):
+    """The next start knows from its record that the mount was its own, and does not ask it. Linux before 6.8 has no unique ids."""
     with MountProcess(tmp_path) as process, stuck(process) as application:
+        file = tmp_path / "staging" / RECORD
+        identity = identify_path(str(process.path), unique=unique)
+        assert identity.unique is unique
+        file.write_text(json.dumps(json.loads(file.read_text()) | identity._asdict()))
         former, guard = process.pid, process.guard
         os.kill(guard, signal.SIGKILL)
         wait_for_exit(guard)
@@ -164,6 +172,22 @@ def test_the_guard_inherits_nothing(tmp_path):
         ), targets
         assert environment.startswith(b"PATH=")
         assert environment.count(b"\0") == 1
+
+
+def test_the_next_start_leaves_a_later_mount_alone(tmp_path):
+    """Process and guard were killed, the mount was taken away, and somebody mounted there: refused, as any directory in use."""
+    with MountProcess(tmp_path) as process:
+        os.kill(process.guard, signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        force_unmount(process.path)
+        others = {"data": str(tmp_path / "others"), "mount": {"staging": str(tmp_path / "their")}}
+        with MountProcess(tmp_path, **others) as later:
+            (later.path / "data/theirs").touch()
+            process.end()
+            process.launch()
+            assert process.wait() == REFUSED
+            assert os.listdir(later.path / "data") == ["theirs"]
 
 
 def test_the_guard_leaves_a_later_mount_alone(tmp_path):

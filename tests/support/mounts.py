@@ -65,6 +65,27 @@ def guards() -> dict[int, int]:
     return found
 
 
+def wait_until_stuck(pid: int) -> None:
+    """Return once a thread of the process that serves a mount waits in the kernel, unkillably, in a call on /dev/fuse."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not any(_calls(pid, thread) == "/dev/fuse" for thread in _threads(pid, "D")):
+        assert time.monotonic() < deadline, f"no thread of {pid} is stuck: {states(pid)}"
+        os.sched_yield()  # nothing tells when a thread changes its state
+
+
+def _threads(pid: int, state: str) -> list[int]:
+    return [thread for thread, found in states(pid).items() if found == state]
+
+
+def _calls(pid: int, thread: int) -> str:
+    """The file that is the first argument of the system call that `thread` is in (proc(5), /proc/PID/syscall)."""
+    try:
+        fields = Path(f"/proc/{pid}/task/{thread}/syscall").read_text().split()
+        return os.readlink(f"/proc/{pid}/task/{thread}/fd/{int(fields[1], 16)}")
+    except (OSError, IndexError):
+        return ""
+
+
 def states(pid: int) -> dict[int, str]:
     """The state of each thread (proc(5): "D" cannot be killed, "Z" has ended)."""
     tasks = Path(f"/proc/{pid}/task")
