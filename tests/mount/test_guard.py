@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from appliance.mount.guard import identify_path
+from appliance.mount import guard
 from appliance.mount.guarded import RECORD
 from appliance.mount.mountpoint import mounted_at
 from tests.support.mount_process import REFUSED, MountProcess
@@ -62,12 +62,12 @@ def stuck(process):
 def test_kill_9_in_the_middle_of_an_invalidation(tmp_path):
     """Without the guard, application and process would both hang for ever."""
     with MountProcess(tmp_path) as process, stuck(process) as application:
-        guard = process.guard
+        guardian = process.guard
         process.send_signal(signal.SIGKILL)
         assert application.wait(TIMEOUT_S) in ENDED
         process.end()
         wait_until_unmounted(process.path)
-        wait_for_exit(guard)
+        wait_for_exit(guardian)
         assert "was unmounted, because the process that served it" in process.log.read_text()
 
 
@@ -84,12 +84,12 @@ def test_kill_9_of_process_and_guard_in_the_middle_of_an_invalidation(tmp_path, 
     """The next start knows from its record that the mount was its own, and does not ask it. Linux before 6.8 has no unique ids."""
     with MountProcess(tmp_path) as process, stuck(process) as application:
         file = tmp_path / "staging" / RECORD
-        identity = identify_path(str(process.path), unique=unique)
+        identity = guard.identify_path(str(process.path), unique=unique)
         assert identity.unique is unique
         file.write_text(json.dumps(json.loads(file.read_text()) | identity._asdict()))
-        former, guard = process.pid, process.guard
-        os.kill(guard, signal.SIGKILL)
-        wait_for_exit(guard)
+        former, guardian = process.pid, process.guard
+        os.kill(guardian, signal.SIGKILL)
+        wait_for_exit(guardian)
         process.send_signal(signal.SIGKILL)
         wait_for_state(former, "D", "Z")
         assert application.poll() is None
@@ -99,6 +99,27 @@ def test_kill_9_of_process_and_guard_in_the_middle_of_an_invalidation(tmp_path, 
             process.end()
             assert sorted(os.listdir(second.path)) == ["data", "other"]
             assert "is still mounted from a process that died" in second.log.read_text()
+
+
+def test_without_root_what_is_stuck_is_ended_through_fusectl(tmp_path, monkeypatch):
+    """Only root may umount2; whoever mounted may abort the connection and run fusermount3."""
+    connections = tmp_path / "connections"
+    connections.mkdir()
+    subprocess.run(["mount", "-t", "fusectl", "none", str(connections)], check=True)
+    monkeypatch.setattr(guard, "_CONNECTIONS", str(connections))
+    monkeypatch.setattr(guard, "_unmount", lambda _: False)
+    try:
+        with MountProcess(tmp_path) as process, stuck(process) as application:
+            wanted = guard.identify_path(str(process.path))
+            os.kill(process.guard, signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
+            wait_for_state(process.pid, "D", "Z")
+            assert guard.end_mount(str(process.path), wanted)
+            assert mounted_at(str(process.path)) is None
+            assert application.wait(TIMEOUT_S) in ENDED
+            process.end()
+    finally:
+        subprocess.run(["umount", str(connections)], check=True)
 
 
 def test_kill_9_of_process_and_guard_without_a_record(tmp_path):
@@ -129,10 +150,10 @@ def test_kill_9_unmounts_without_a_new_start(tmp_path):
     with MountProcess(tmp_path) as process:
         process.put("a", b"x" * 100_000)
         file = os.open(process.path / "data/a", os.O_RDONLY)
-        guard = process.guard
+        guardian = process.guard
         process.kill()
         wait_until_unmounted(process.path)
-        wait_for_exit(guard)
+        wait_for_exit(guardian)
         with pytest.raises(OSError) as caught:
             os.pread(file, 10, 90_000)
         assert caught.value.errno in ENDED
@@ -143,9 +164,9 @@ def test_kill_9_unmounts_without_a_new_start(tmp_path):
 
 def test_sigterm_ends_the_guard(tmp_path):
     with MountProcess(tmp_path) as process:
-        guard = process.guard
+        guardian = process.guard
         assert process.terminate() == 0
-        assert guard not in guards()
+        assert guardian not in guards()
         assert not (tmp_path / "staging" / RECORD).exists()
 
 
@@ -162,9 +183,9 @@ def test_the_guard_heeds_no_signal_meant_for_the_service(tmp_path):
 def test_the_guard_inherits_nothing(tmp_path):
     """Not /dev/fuse: it would keep the connection alive. Not the environment: secrets are in there."""
     with MountProcess(tmp_path) as process:
-        guard = process.guard
-        targets = [os.readlink(entry) for entry in os.scandir(f"/proc/{guard}/fd")]
-        with open(f"/proc/{guard}/environ", "rb") as file:
+        guardian = process.guard
+        targets = [os.readlink(entry) for entry in os.scandir(f"/proc/{guardian}/fd")]
+        with open(f"/proc/{guardian}/environ", "rb") as file:
             environment = file.read()
         assert len(targets) == 5
         assert all(
@@ -193,7 +214,7 @@ def test_the_next_start_leaves_a_later_mount_alone(tmp_path):
 def test_the_guard_leaves_a_later_mount_alone(tmp_path):
     """It knows its mount by an id that is never used again, though path and device number are."""
     with MountProcess(tmp_path) as process:
-        guard = process.guard
+        guardian = process.guard
         device = mounted_at(str(process.path)).device
         process.send_signal(signal.SIGSTOP)
         subprocess.run(["umount", "-l", str(process.path)], check=True)
@@ -201,7 +222,7 @@ def test_the_guard_leaves_a_later_mount_alone(tmp_path):
             subprocess.run(["mount", "-t", "tmpfs", "none", str(process.path)], check=True)
             later = mounted_at(str(process.path))
             process.kill()
-            wait_for_exit(guard)
+            wait_for_exit(guardian)
             assert mounted_at(str(process.path)) == later
             assert later.device == device
         finally:
