@@ -91,7 +91,7 @@ def end_mount(path: str, wanted: Identity) -> bool:
             return False
         # By descriptor, so that it is this mount whatever happens to the path.
         if not _unmount(f"/proc/self/fd/{fd}"):
-            _abort(wanted.minor)
+            abort(wanted.minor)
             _unmount_as_user(path)
     finally:
         os.close(fd)
@@ -107,8 +107,11 @@ def _unmount(path: str) -> bool:
     raise _os_error("umount2")
 
 
-def _abort(minor: int) -> None:
-    """Abort the connection; permitted to whoever mounted, where fusectl is mounted (systemd does)."""
+def abort(minor: int) -> None:
+    """Abort the connection of the mount with this device, also if it is detached; permitted to root and whoever mounted.
+
+    Does nothing where fusectl is not mounted; systemd does that.
+    """
     try:
         with open(f"{_CONNECTIONS}/{minor}/abort", "w", encoding="ascii") as file:
             file.write("1\n")

@@ -132,8 +132,11 @@ def _is_certain(record: Record) -> bool:
     Its id may be one that is never used again. If not, device numbers are used again only after the former mount is gone, which a thread
     that is stuck in it prevents. A mount that nothing is stuck in needs no certainty: asked, it says that it is dead.
     """
-    if record.unique:
-        return True
+    return record.unique or _is_stuck(record)
+
+
+def _is_stuck(record: Record) -> bool:
+    """Whether the process was killed, and has threads that cannot die."""
     try:
         threads = os.listdir(f"/proc/{record.pid}/task")
     except OSError:
@@ -149,7 +152,12 @@ def _end(record: Record) -> None:
         return
     if found:
         log.warning("%s is still mounted from a process that died: unmounted.", record.path)
-        _wait_for_exit(record)
+    elif _is_stuck(record):
+        log.warning("Process %d is stuck in its mount, which was detached: ended.", record.pid)
+        guard.abort(record.minor)
+    else:
+        return
+    _wait_for_exit(record)
 
 
 def _wait_for_exit(record: Record) -> None:

@@ -14,11 +14,12 @@ import sys
 import pytest
 
 from appliance.mount import guard
-from appliance.mount.guarded import RECORD
+from appliance.mount.guarded import RECORD, end_former_mount
 from appliance.mount.mountpoint import mounted_at
 from tests.support.mount_process import REFUSED, MountProcess
 from tests.support.mounts import (
     TIMEOUT_S,
+    detach,
     force_unmount,
     guards,
     wait_for_exit,
@@ -101,25 +102,45 @@ def test_kill_9_of_process_and_guard_in_the_middle_of_an_invalidation(tmp_path, 
             assert "is still mounted from a process that died" in second.log.read_text()
 
 
-def test_without_root_what_is_stuck_is_ended_through_fusectl(tmp_path, monkeypatch):
-    """Only root may umount2; whoever mounted may abort the connection and run fusermount3."""
+@pytest.fixture
+def fusectl(tmp_path, monkeypatch):
+    """The kernel's switches of FUSE connections, mounted for this test."""
     connections = tmp_path / "connections"
     connections.mkdir()
     subprocess.run(["mount", "-t", "fusectl", "none", str(connections)], check=True)
     monkeypatch.setattr(guard, "_CONNECTIONS", str(connections))
+    yield
+    subprocess.run(["umount", str(connections)], check=True)
+
+
+@pytest.mark.usefixtures("fusectl")
+def test_without_root_what_is_stuck_is_ended_through_fusectl(tmp_path, monkeypatch):
+    """Only root may umount2; whoever mounted may abort the connection and run fusermount3."""
     monkeypatch.setattr(guard, "_unmount", lambda _: False)
-    try:
-        with MountProcess(tmp_path) as process, stuck(process) as application:
-            wanted = guard.identify_path(str(process.path))
-            os.kill(process.guard, signal.SIGKILL)
-            process.send_signal(signal.SIGKILL)
-            wait_for_state(process.pid, "D", "Z")
-            assert guard.end_mount(str(process.path), wanted)
-            assert mounted_at(str(process.path)) is None
-            assert application.wait(TIMEOUT_S) in ENDED
-            process.end()
-    finally:
-        subprocess.run(["umount", str(connections)], check=True)
+    with MountProcess(tmp_path) as process, stuck(process) as application:
+        wanted = guard.identify_path(str(process.path))
+        os.kill(process.guard, signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
+        wait_for_state(process.pid, "D", "Z")
+        assert guard.end_mount(str(process.path), wanted)
+        assert mounted_at(str(process.path)) is None
+        assert application.wait(TIMEOUT_S) in ENDED
+        process.end()
+
+
+@pytest.mark.usefixtures("fusectl")
+def test_the_next_start_ends_what_is_stuck_in_a_mount_that_was_detached(tmp_path):
+    """As `umount -l` does, which is what people try first."""
+    with MountProcess(tmp_path) as process, stuck(process) as application:
+        os.kill(process.guard, signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
+        wait_for_state(process.pid, "D", "Z")
+        detach(process.path)
+        assert application.poll() is None
+        end_former_mount(str(tmp_path / "staging"))
+        assert application.wait(TIMEOUT_S) in ENDED
+        process.end()
+        assert not (tmp_path / "staging" / RECORD).exists()
 
 
 def test_kill_9_of_process_and_guard_without_a_record(tmp_path):

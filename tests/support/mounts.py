@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import time
@@ -12,6 +13,8 @@ from appliance.mount.mountpoint import mounted_at, parse_mountinfo
 
 TIMEOUT_S = 20.0
 GUARD_NAME = "mount-guard"
+# From umount(2).
+MNT_DETACH = 2
 
 
 def wait_until_unmounted(path: Path) -> None:
@@ -48,6 +51,11 @@ def force_unmount(path: Path) -> None:
             # The guard may have been faster.
             if mounted_at(str(path)) is not None:
                 raise
+
+
+def detach(path: Path) -> None:
+    """As `umount -l`, without a look at the mount, which could hang."""
+    assert ctypes.CDLL(None).umount2(os.fsencode(path), MNT_DETACH) == 0
 
 
 def guards_of(pid: int) -> list[int]:
