@@ -153,7 +153,8 @@ def s3_settings(config: Config) -> S3Settings:
     return S3Settings(
         region=table.region,
         domains=table.domains,
-        access_log=config.log.requests,
+        # A line a request is news of level info.
+        access_log=config.log.requests and config.log.level in {"debug", "info"},
         http=HttpSettings(
             connections_max=table.connections_max,
             head_bytes_max=int(table.header_bytes_max),
