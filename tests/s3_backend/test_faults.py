@@ -16,6 +16,7 @@ from appliance.model.objects import Conditions, PutOptions
 from appliance.model.ranges import RangeSpec
 from appliance.plugin import Body, BytesBody, Chunk, Digests
 from appliance_s3.backend import S3Backend
+from appliance_s3.probe import Features
 from appliance_s3.requests import EXTRA_HEADERS
 from tests.support.faulty_server import HANG, RESET, FaultyServer, answer, error, faulty_server
 from tests.support.s3_backends import make_backend
@@ -80,7 +81,7 @@ def teach(client: Any) -> None:
     place = {"Bucket": "bucket", "Key": "another"}
     client.get_object(**place)["Body"].close()
     client.get_object(**place, Range="bytes=0-0")["Body"].close()
-    client.head_object(**place)
+    client.head_object(**place, ChecksumMode="ENABLED")
 
 
 async def read(backend: S3Backend, asked: RangeSpec | None = None) -> bytes:
@@ -321,11 +322,28 @@ async def test_a_conditional_put_is_repeated_only_if_it_was_certainly_not_done()
         assert len(server.requests) == 2
 
 
-async def test_an_object_that_arrived_wrong_is_removed() -> None:
-    async with facing(found(b"")) as (backend, server):
-        with pytest.raises(errors.CorruptDataError):
+async def test_an_object_that_arrived_wrong_is_removed_only_if_it_still_is_that_object() -> None:
+    async with facing(found(b""), answer(204)) as (backend, server):
+        backend._abilities.features = Features.documented()
+        with pytest.raises(errors.CorruptDataError, match="they were removed"):
             await backend.put("bucket", "key", BytesBody(bytes(2 << 20)), PutOptions())
         assert [head.split()[0] for head in server.requests] == ["PUT", "DELETE"]
+        assert f"If-Match: {ETAG}" in server.requests[1]
+
+
+@pytest.mark.parametrize(
+    ("can", "sent"),
+    [(Features(writable=True), ["PUT"]), (Features.documented(), ["PUT", "DELETE"])],
+)
+async def test_an_object_that_arrived_wrong_stays_where_it_may_be_anothers(
+    can: Features, sent: list[str]
+) -> None:
+    """The upstream knows no conditional delete, or says that there is another object now."""
+    async with facing(found(b""), error(412, "PreconditionFailed")) as (backend, server):
+        backend._abilities.features = can
+        with pytest.raises(errors.CorruptDataError, match="may be there still"):
+            await backend.put("bucket", "key", BytesBody(bytes(2 << 20)), PutOptions())
+        assert [head.split()[0] for head in server.requests] == sent
 
 
 async def test_a_cancelled_put_leaves_no_whole_body() -> None:
@@ -350,6 +368,29 @@ async def test_a_cancelled_put_leaves_no_whole_body() -> None:
             nursery.cancel_scope.cancel()
         assert backend.statistics()["bytes_written"] == 0
     assert all(len(body) < 4 << 20 for body in server.bodies)
+
+
+# --- writing nothing without need -----------------------------------------------------------------------------------
+
+
+async def test_starting_and_reading_write_nothing() -> None:
+    buckets = answer(200, b"<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>")
+    async with facing(buckets, found(b"bytes"), found(b"")) as (backend, server):
+        await backend.start()
+        assert await read(backend) == b"bytes"
+        await backend.head("bucket", "key")
+        await backend.put("bucket", "plain", BytesBody(b""), PutOptions())
+        methods = [head.split()[0] for head in server.requests]
+        assert methods == ["GET", "GET", "HEAD", "PUT", "HEAD"]
+        await backend._upstream.stop()
+
+
+async def test_a_bucket_that_may_not_be_written_tells_nothing_about_others() -> None:
+    async with facing(error(403, "AccessDenied")) as (backend, _):
+        with pytest.raises(errors.UnsupportedError, match="refuses writes into this bucket"):
+            await backend.delete("bucket", "key", Conditions(if_match=("a",)))
+        assert backend._abilities.features is None
+        assert backend.capabilities.conditional_delete
 
 
 # --- what is said about it ------------------------------------------------------------------------------------------

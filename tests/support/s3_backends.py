@@ -11,8 +11,11 @@ from urllib.parse import urlencode
 import trio
 
 from appliance.plugin import Backend, BackendConfig
+from appliance.plugin.check import Allowances, Check, run_check
 from appliance.world import Lane, RealWorld
 from appliance_s3.plugin import appliance_backend
+
+AT_A_TIME = 6
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,3 +56,23 @@ async def started(backend: Backend) -> AsyncIterator[Backend]:
     finally:
         with trio.CancelScope(shield=True):
             await backend.stop()
+
+
+async def conform(
+    backend: Backend, allow: Allowances, checks: list[tuple[str, Check]], bucket: str = ""
+) -> dict[str, str]:
+    """Names and reasons of the checks that failed. They run side by side: most of the time they wait for the upstream."""
+    failed: dict[str, str] = {}
+    slots = trio.CapacityLimiter(AT_A_TIME)
+
+    async def run(name: str, check: Check) -> None:
+        async with slots:
+            try:
+                await run_check(backend, name, check, bucket=bucket, allow=allow)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other checks go on
+                failed[name] = repr(error)[:500]
+
+    async with trio.open_nursery() as nursery:
+        for name, check in checks:
+            nursery.start_soon(run, name, check)
+    return failed

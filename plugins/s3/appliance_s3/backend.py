@@ -2,8 +2,10 @@
 
 A thin layer of methods: names are translated (names.py), parameters made (requests.py), the call goes to the upstream
 (upstream.py), and its answer becomes a value (answers.py). Reading and writing bytes have modules of their own, and so have uploads,
-registers, and the probe of what
-this upstream can do.
+registers, tags, and what this upstream can do (abilities.py).
+
+Starting only looks whether the upstream answers; nothing is written there. The first conditional write, or write with a checksum, into the
+account is preceded by a probe: about ten requests on an object `.appliance/s3/probe-...` in the bucket written to, which is removed again.
 
 What S3 itself lacks: an object of unknown size beyond 8 MiB has a multipart ETag, `ObjectInfo.part_sizes` is empty, and Last-Modified
 counts whole seconds.
@@ -16,24 +18,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import trio
-
 from appliance.model.errors import (
-    AccessDeniedError,
     ApplianceError,
-    BackendDeniedError,
-    BucketExistsError,
     ConfigError,
     EntityTooLargeError,
     InvalidArgumentError,
     NoSuchBucketError,
     NoSuchKeyError,
-    NoSuchTagSetError,
     PreconditionFailedError,
     UnsupportedError,
     VersionChangedError,
 )
-from appliance.model.names import check_new_bucket_name
 from appliance.model.objects import (
     NO_CONDITIONS,
     PUT_SIZE_MAX,
@@ -52,28 +47,26 @@ from appliance.model.objects import (
 )
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin import Backend, Body, Capabilities, Host, ObjectStream
-from appliance_s3.answers import list_page, object_info, time_ns
+from appliance_s3.abilities import Abilities
+from appliance_s3.answers import list_page, object_info
+from appliance_s3.buckets import Buckets
 from appliance_s3.copying import Copier
-from appliance_s3.failures import Where, named
+from appliance_s3.deleting import delete_batch
+from appliance_s3.failures import Where
 from appliance_s3.names import RESERVED, Names
-from appliance_s3.probe import Features, probe
 from appliance_s3.reading import Reader, Wanted
 from appliance_s3.registers import Registers
-from appliance_s3.requests import add_headers, tag_set, write_conditions
+from appliance_s3.requests import add_headers, listing
 from appliance_s3.sending import Sender
 from appliance_s3.settings import Settings
+from appliance_s3.tags import Tags
 from appliance_s3.uploads import Uploads, target
 from appliance_s3.upstream import Upstream
 from appliance_s3.writing import Writer
 
-# AWS keeps these for every object, and so does an upstream that keeps one of them.
-KEPT_CHECKSUMS = frozenset({"crc32", "crc32c", "crc64nvme", "sha1", "sha256"})
-# How long a bucket that was seen is believed to be there when HEAD says only "404", in seconds.
-BUCKET_SEEN_S = 30.0
-
 
 class S3Backend(Backend):
-    """See the module. `capabilities` are known once it has started."""
+    """See the module. `capabilities` are what S3 documents until the first write that needs to know (abilities.py)."""
 
     def __init__(self, name: str, settings: Settings, host: Host) -> None:
         self.name = name
@@ -83,18 +76,22 @@ class S3Backend(Backend):
         self._upstream = Upstream(name, settings, host)
         sender = Sender(self._upstream)
         self._sender = sender
-        self._reader = Reader(self._upstream)
-        self._uploads = Uploads(sender)
-        self._writer = Writer(sender, lambda: self._uploads.kept)
-        self._copier = Copier(sender)
         register_bucket = settings.register_bucket or settings.bucket
         self._registers = (
             Registers(sender, register_bucket, settings.prefix) if register_bucket else None
         )
-        self._features: Features | None = None
-        self._seen: dict[str, float] = {}
-        self._creating = trio.Lock()
-        self.capabilities = Capabilities(server_side_copy=True)
+        self._abilities = Abilities(
+            sender, settings.prefix, self._registers is not None, self._can_do
+        )
+        self._buckets = Buckets(sender, settings)
+        self._reader = Reader(self._upstream)
+        self._uploads = Uploads(sender)
+        self._writer = Writer(sender, self._abilities)
+        self._copier = Copier(sender)
+        self._tags = Tags(sender, self._abilities)
+
+    def _can_do(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -105,68 +102,21 @@ class S3Backend(Backend):
             raise ConfigError(
                 f"Backend {self.name}: boto3 refuses the settings: {error}"
             ) from error
-        buckets = await self._first_look()
-        wanted = self.settings.register_bucket or self.settings.bucket
-        if wanted and wanted not in buckets:
-            await self._head_wanted(wanted)
-        if wanted or buckets:
-            await self._probe(wanted or buckets[0])
+        await self._look(self.settings.bucket)
+        if self.settings.register_bucket:
+            await self._look(self.settings.register_bucket)
 
-    async def _first_look(self) -> list[str]:
-        """Names of the buckets there are, as far as one may know."""
+    async def _look(self, bucket: str) -> None:
+        """Raise unless the upstream answers, and has `bucket` ("": any)."""
+        if not bucket:
+            await self._buckets.list_all()
+            return
         try:
-            return [info.name for info in await self.list_buckets()]
-        except BackendDeniedError:
-            if not self.settings.bucket:
-                raise
-            return []
+            await self._buckets.must_exist(bucket)
         except NoSuchBucketError:
-            raise ConfigError(
-                f"Backend {self.name}: the bucket {self.settings.bucket} does not exist upstream."
-            ) from None
-
-    async def _head_wanted(self, bucket: str) -> None:
-        try:
-            await self._sender.call(self._where("start"), "head_bucket", {"Bucket": bucket})
-        except (NoSuchBucketError, NoSuchKeyError):
             raise ConfigError(
                 f"Backend {self.name}: the bucket {bucket} does not exist upstream."
             ) from None
-
-    async def _probe(self, bucket: str) -> Features:
-        nonce = self._host.token_bytes(8).hex()
-        found = await probe(self._sender, bucket, self.settings.prefix, nonce)
-        self._features = found
-        self._uploads.kept = KEPT_CHECKSUMS if found.checksums else frozenset()
-        self.capabilities = Capabilities(
-            conditional_put=found.conditional_put,
-            conditional_delete=found.conditional_delete,
-            server_side_copy=True,
-            tagging=found.tagging,
-            compare_and_swap=found.conditional_put and self._registers is not None,
-            checksums=self._uploads.kept,
-        )
-        if found.missing():
-            self._host.logger.info(
-                "backend %s: the upstream lacks %s", self.name, ", ".join(found.missing())
-            )
-        return found
-
-    async def _conditions(
-        self, conditions: Conditions, feature: str, bucket: str, what: str
-    ) -> dict[str, str]:
-        """Headers of a conditional write. Raises UnsupportedError unless the upstream honours them; found out in `bucket` if there was
-        none to try at start.
-        """
-        if not write_conditions(conditions):
-            return {}
-        found = self._features or await self._probe(bucket)
-        if not getattr(found, feature):
-            raise UnsupportedError(
-                f"The upstream of backend {self.name} does not honour conditions of {what}.",
-                bucket=bucket,
-            )
-        return write_conditions(conditions, quoted=found.quoted_etags)
 
     async def stop(self) -> None:
         await self._upstream.stop()
@@ -182,68 +132,17 @@ class S3Backend(Backend):
     async def list_buckets(self) -> Sequence[BucketInfo]:
         if self.settings.bucket:
             return [await self.head_bucket(self.settings.bucket)]
-        answer = await self._sender.call(self._where("listing the buckets"), "list_buckets", {})
-        found = [
-            BucketInfo(name=item["Name"], created_ns=time_ns(item.get("CreationDate")))
-            for item in answer.get("Buckets", ())
-        ]
-        return sorted(found, key=lambda info: info.name)
+        return await self._buckets.list_all()
 
     async def head_bucket(self, bucket: str) -> BucketInfo:
-        await self._must_exist(self._names.bucket(bucket))
+        await self._buckets.must_exist(self._names.bucket(bucket))
         return BucketInfo(name=bucket)
 
-    async def _must_exist(self, bucket: str) -> None:
-        where = self._where("looking for the bucket", bucket)
-        try:
-            await self._sender.call(where, "head_bucket", {"Bucket": bucket})
-        except NoSuchKeyError:  # HEAD's answer is a bare 404
-            self._seen.pop(bucket, None)
-            raise NoSuchBucketError(bucket=bucket) from None
-        self._seen[bucket] = self._host.boot_s()
-
-    async def _missing_key(self, error: NoSuchKeyError) -> ApplianceError:
-        """What a bare 404 means: no such key, or not even such a bucket."""
-        seen_s = self._seen.get(error.bucket)
-        if seen_s is None or self._host.boot_s() - seen_s > BUCKET_SEEN_S:
-            try:
-                await self._must_exist(error.bucket)
-            except ApplianceError as missing:
-                return missing
-        return error
-
     async def create_bucket(self, bucket: str) -> None:
-        if self.settings.bucket:
-            if bucket == self.settings.bucket:
-                raise BucketExistsError(bucket=bucket)
-            raise AccessDeniedError(
-                f"The backend {self.name} serves the bucket {self.settings.bucket} only.",
-                bucket=bucket,
-            )
-        check_new_bucket_name(bucket)
-        where = self._where("creating a bucket", bucket)
-        parameters: dict[str, Any] = {"Bucket": bucket}
-        if self.settings.endpoint_url is None and self.settings.region != "us-east-1":
-            region = {"LocationConstraint": self.settings.region}
-            parameters["CreateBucketConfiguration"] = region
-        # Several services, AWS in us-east-1 among them, answer 200 for one's own bucket that exists: look first, one at a time.
-        async with self._creating:
-            try:
-                await self._must_exist(bucket)
-            except NoSuchBucketError:
-                await self._sender.call(where, "create_bucket", parameters, idempotent=False)
-                return
-        raise BucketExistsError(bucket=bucket)
+        await self._buckets.create(bucket)
 
     async def delete_bucket(self, bucket: str) -> None:
-        self._names.bucket(bucket)
-        if self.settings.bucket:
-            raise AccessDeniedError(
-                f"The backend {self.name} serves this one bucket; it is not deleted.", bucket=bucket
-            )
-        where = self._where("deleting a bucket", bucket)
-        await self._sender.call(where, "delete_bucket", {"Bucket": bucket}, idempotent=False)
-        self._seen.pop(bucket, None)
+        await self._buckets.delete(self._names.bucket(bucket))
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -251,13 +150,13 @@ class S3Backend(Backend):
         root = self._names.root
         self._names.bucket(bucket)
         if request.limit == 0:
-            await self._must_exist(bucket)
+            await self._buckets.must_exist(bucket)
             return ListPage()
         parameters: dict[str, Any] = {"Bucket": bucket, "MaxKeys": request.limit}
-        parameters |= _listing(request, root)
+        parameters |= listing(request, root)
         where = self._where("listing objects", bucket)
         answer = await self._sender.call(where, "list_objects_v2", parameters)
-        self._seen[bucket] = self._host.boot_s()
+        self._buckets.seen(bucket)
         return list_page(answer, root, RESERVED)
 
     async def head(self, bucket: str, key: str) -> ObjectInfo:
@@ -266,13 +165,13 @@ class S3Backend(Backend):
 
     async def _head(self, where: Where, place: dict[str, str]) -> ObjectInfo:
         parameters: dict[str, Any] = dict(place)
-        if self._uploads.kept:
+        if self.settings.checksums == "when_supported":
             parameters["ChecksumMode"] = "ENABLED"
         try:
             answer = await self._sender.call(where, "head_object", parameters)
         except NoSuchKeyError as error:
-            raise await self._missing_key(error) from None
-        self._seen[place["Bucket"]] = self._host.boot_s()
+            raise await self._buckets.missing_key(error) from None
+        self._buckets.seen(place["Bucket"])
         return object_info(where.key, answer)
 
     def read(
@@ -307,7 +206,7 @@ class S3Backend(Backend):
     ) -> ObjectInfo:
         place = self._names.written(bucket, key)
         where = self._where("PUT", bucket, key)
-        headers = await self._conditions(conditions, "conditional_put", bucket, "PUT")
+        headers = await self._abilities.conditions(conditions, "conditional_put", bucket, "PUT")
         try:
             etag = await self._writer.put(where, place, body, options, headers)
         except PreconditionFailedError as error:
@@ -351,21 +250,23 @@ class S3Backend(Backend):
 
     async def delete(self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS) -> None:
         parameters: dict[str, Any] = dict(self._names.written(bucket, key))
-        headers = await self._conditions(conditions, "conditional_delete", bucket, "DELETE")
+        headers = await self._abilities.conditions(
+            conditions, "conditional_delete", bucket, "DELETE"
+        )
         add_headers(parameters, headers)
         where = self._where("DELETE", bucket, key)
         try:
             await self._sender.call(where, "delete_object", parameters, idempotent=not headers)
         except NoSuchKeyError as error:
             # Some services answer 404 for what is not there.
-            missing = await self._missing_key(error)
+            missing = await self._buckets.missing_key(error)
             if headers or not isinstance(missing, NoSuchKeyError):
                 raise missing from None
 
     async def delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[DeleteOutcome]:
         # XML 1.0 cannot carry control characters: such keys go one by one, by URL.
         batch = [key for key in keys if key.isprintable() and not key.startswith(RESERVED)]
-        failed = await self._delete_batch(bucket, batch) if batch else {}
+        failed = await delete_batch(self._sender, self._names, bucket, batch) if batch else {}
         batched = set(batch)
         outcomes = []
         for key in keys:
@@ -374,26 +275,6 @@ class S3Backend(Backend):
             else:
                 outcomes += await super().delete_many(bucket, [key])
         return outcomes
-
-    async def _delete_batch(self, bucket: str, keys: Sequence[str]) -> dict[str, ApplianceError]:
-        """One DeleteObjects; errors by key."""
-        failed: dict[str, ApplianceError] = {}
-        full = {}
-        for key in keys:
-            try:
-                full[self._names.written(bucket, key)["Key"]] = key
-            except ApplianceError as error:
-                failed[key] = error
-        delete = {"Objects": [{"Key": key} for key in full], "Quiet": True}
-        where = self._where("DeleteObjects", bucket)
-        answer = await self._sender.call(
-            where, "delete_objects", {"Bucket": bucket, "Delete": delete}
-        )
-        for item in answer.get("Errors", ()):
-            key = full.get(item.get("Key", ""), "")
-            one = self._where("DELETE", bucket, key)
-            failed[key] = named(str(item.get("Code", "")), str(item.get("Message", "")), one)
-        return failed
 
     async def copy(
         self,
@@ -408,7 +289,7 @@ class S3Backend(Backend):
     ) -> ObjectInfo:
         source = self._names.existing(source_bucket, source_key)
         place = self._names.written(bucket, key)
-        headers = await self._conditions(conditions, "conditional_copy", bucket, "copies")
+        headers = await self._abilities.conditions(conditions, "conditional_copy", bucket, "copies")
         origin = self._where("HEAD", source_bucket, source_key)
         # Also tells which of the two is missing, and whether one CopyObject is enough.
         info = await self._version(origin, source, source_version)
@@ -419,7 +300,7 @@ class S3Backend(Backend):
                 kept = options or PutOptions(
                     headers=info.headers,
                     metadata=info.metadata,
-                    tags=await self._tags(origin, source) if info.tag_count else {},
+                    tags=await self._tags.get(origin, source) if info.tag_count else {},
                 )
                 await self._copier.large(where, source, info, place, kept, headers)
             else:
@@ -439,36 +320,16 @@ class S3Backend(Backend):
 
     # --- tags --------------------------------------------------------------------------------------------------------
 
-    def _must_tag(self, bucket: str, key: str) -> None:
-        if self._features is not None and not self.capabilities.tagging:
-            raise UnsupportedError(
-                f"The upstream of backend {self.name} has no object tags.", bucket=bucket, key=key
-            )
-
     async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
         place = self._names.existing(bucket, key)
-        self._must_tag(bucket, key)
-        return await self._tags(self._where("reading tags", bucket, key), place)
-
-    async def _tags(self, where: Where, place: dict[str, str]) -> dict[str, str]:
-        try:
-            answer = await self._sender.call(where, "get_object_tagging", place)
-        except NoSuchTagSetError:
-            return {}
-        return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+        return await self._tags.get(self._where("reading tags", bucket, key), place)
 
     async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
         place = self._names.written(bucket, key)
-        self._must_tag(bucket, key)
         where = self._where("writing tags", bucket, key)
         # Some services tag what does not exist.
         await self._head(where, place)
-        if tags:
-            await self._sender.call(
-                where, "put_object_tagging", {**place, "Tagging": tag_set(tags)}
-            )
-        else:
-            await self._sender.call(where, "delete_object_tagging", dict(place))
+        await self._tags.put(where, place, tags)
         return await self._head(where, place)
 
     # --- multipart uploads ---------------------------------------------------------------------------------------------
@@ -554,7 +415,7 @@ class S3Backend(Backend):
     ) -> ObjectInfo:
         place = self._names.written(bucket, key)
         where = self._where("completing an upload", bucket, key)
-        headers = await self._conditions(
+        headers = await self._abilities.conditions(
             conditions, "conditional_complete", bucket, "CompleteMultipartUpload"
         )
         try:
@@ -574,10 +435,12 @@ class S3Backend(Backend):
 
     async def compare_and_swap(self, name: str, expected: bytes | None, new: bytes) -> None:
         registers = self._with_registers()
-        some = Conditions(if_none_match=("*",))
-        await self._conditions(some, "conditional_put", registers.bucket, "PUT")
-        quoted = self._features is not None and self._features.quoted_etags
-        await registers.compare_and_swap(name, expected, new, quoted=quoted)
+        found = await self._abilities.known(registers.bucket)
+        if found.writable and not found.conditional_put:
+            raise UnsupportedError(
+                f"The upstream of backend {self.name} does not honour conditions of PUT, so it can hold no registers."
+            )
+        await registers.compare_and_swap(name, expected, new, quoted=found.quoted_etags)
 
     def _with_registers(self) -> Registers:
         if self._registers is None:
@@ -585,22 +448,3 @@ class S3Backend(Backend):
                 f"The backend {self.name} serves a whole account: say in register_bucket where registers are to be kept."
             )
         return self._registers
-
-
-def _listing(request: ListRequest, root: str) -> dict[str, Any]:
-    """Parameters of a page. Raises InvalidArgumentError for a token that is not ours."""
-    parameters: dict[str, Any] = {}
-    if root or request.prefix:
-        parameters["Prefix"] = root + request.prefix
-    if request.delimiter:
-        parameters["Delimiter"] = request.delimiter
-    kind, token = request.continuation[:1], request.continuation[1:]
-    if kind == "t":
-        parameters["ContinuationToken"] = token
-    elif kind == "s":
-        parameters["StartAfter"] = token
-    elif kind:
-        raise InvalidArgumentError("The continuation token provided is incorrect.")
-    elif request.start_after:
-        parameters["StartAfter"] = root + request.start_after
-    return parameters

@@ -1,4 +1,4 @@
-"""What an upstream can do: tried out once, on an object of our own below `.appliance/s3/`, and remembered; what it lacks is logged.
+"""What an upstream can do: tried out on an object of our own below `.appliance/s3/` (abilities.py says when).
 
 S3's documents do not say what an implementation leaves out, and one that does not know a condition ignores it: the write goes through. So a
 condition is relied on only after a write that had to fail did fail. The object is removed again, also when the probe is cancelled.
@@ -44,6 +44,11 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     tagging: bool = False
     checksums: bool = False
 
+    @classmethod
+    def documented(cls) -> Features:
+        """What S3's documents promise."""
+        return cls(**dict.fromkeys(cls.__struct_fields__, True))
+
     def missing(self) -> list[str]:
         names = [name for name in self.__struct_fields__ if name != "quoted_etags"]
         return [name for name in names if not getattr(self, name)]
@@ -75,13 +80,15 @@ class _Probe:
             writable=True,
             conditional_put=conditional,
             quoted_etags=not conditional or await self._takes_quotes(),
-            conditional_complete=await self._conditional_complete(),
-            conditional_copy=await self._refuses("copy_object", self._onto_itself(), _ABSENT),
+            # Who ignores the conditions of a PUT is not asked about others: a copy onto itself, for one, goes through there.
+            conditional_complete=conditional and await self._conditional_complete(),
+            conditional_copy=conditional
+            and await self._refuses("copy_object", self._onto_itself(), _ABSENT),
             tagging=await self._works("put_object_tagging", {"Tagging": tag_set({"a": "b"})})
             and await self._works("get_object_tagging", {}),
             checksums=await self._checksums(),
             # Last, as the object may be gone afterwards.
-            conditional_delete=await self._refuses("delete_object", {}, _OTHER),
+            conditional_delete=conditional and await self._refuses("delete_object", {}, _OTHER),
         )
 
     def _onto_itself(self) -> dict[str, Any]:

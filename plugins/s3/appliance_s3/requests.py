@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from appliance.model.objects import Conditions, PutOptions
+from appliance.model.errors import InvalidArgumentError
+from appliance.model.objects import Conditions, ListRequest, PutOptions
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance_s3.answers import encode_metadata
 
@@ -117,3 +118,22 @@ def add_checksum(
 
 def tag_set(tags: dict[str, str]) -> dict[str, Any]:
     return {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def listing(request: ListRequest, root: str) -> dict[str, Any]:
+    """Parameters of a page of ListObjectsV2. Raises InvalidArgumentError for a token that is not ours."""
+    parameters: dict[str, Any] = {}
+    if root or request.prefix:
+        parameters["Prefix"] = root + request.prefix
+    if request.delimiter:
+        parameters["Delimiter"] = request.delimiter
+    kind, token = request.continuation[:1], request.continuation[1:]
+    if kind == "t":
+        parameters["ContinuationToken"] = token
+    elif kind == "s":
+        parameters["StartAfter"] = token
+    elif kind:
+        raise InvalidArgumentError("The continuation token provided is incorrect.")
+    elif request.start_after:
+        parameters["StartAfter"] = root + request.start_after
+    return parameters

@@ -31,7 +31,6 @@ from appliance_s3.answers import is_md5, part_info, unquote_etag, upload_info
 from appliance_s3.failures import Where
 from appliance_s3.parts import expected_etag, gather
 from appliance_s3.requests import (
-    add_checksum,
     add_headers,
     content_md5,
     put_parameters,
@@ -70,20 +69,19 @@ def check_order(parts: Sequence[CompletedPart]) -> None:
 
 
 class Uploads:
-    """Uploads at one upstream. `kept` tells which checksums it keeps."""
+    """Uploads at one upstream.
+
+    They have no checksum algorithm: every part would have to come with its value, and one that streams cannot. Parts carry, or are compared
+    with, their MD5.
+    """
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
-        self.kept: frozenset[str] = frozenset()
 
     async def create(
         self, where: Where, place: dict[str, str], options: PutOptions, now_ns: int
     ) -> UploadInfo:
         parameters = {**place, **put_parameters(options)}
-        wanted = [name for name in options.checksums if name in self.kept]
-        if wanted:
-            parameters["ChecksumAlgorithm"] = wanted[0].upper()
-            parameters["ChecksumType"] = options.checksum_type
         answer = await self._sender.call(where, "create_multipart_upload", parameters)
         return upload_info(where.key, answer, now_ns)
 
@@ -118,7 +116,6 @@ class Uploads:
         if body.size is not None and body.size != len(data):
             raise IncompleteBodyError(f"The part has {len(data)} bytes instead of {body.size}.")
         digests = body.digests()
-        add_checksum(parameters, tuple(digests.checksums), digests.checksums, self.kept)
         parameters |= {"Body": bytes(data), "ContentMD5": content_md5(digests.md5)}
         answer = await self._call(where, "upload_part", parameters)
         self._sender.upstream.counts["bytes_written"] += len(data)
@@ -214,11 +211,7 @@ class Uploads:
     ) -> str:
         """ETag of the object, "" if the upstream does not tell (radosgw)."""
         check_order(parts)
-        named = []
-        for part in parts:
-            item: dict[str, Any] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
-            item |= {f"Checksum{name.upper()}": value for name, value in part.checksums.items()}
-            named.append(item)
+        named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
         parameters = {**place, "MultipartUpload": {"Parts": named}}
         add_headers(parameters, headers)
         expected = expected_etag([part.etag for part in parts])

@@ -5,16 +5,18 @@
     known size beyond                                                multipart upload, parts streamed one after the other
     unknown size beyond `SPOOL_BYTES`                                multipart upload, parts gathered in memory, some at a time
 
-What was streamed could not carry its MD5; the ETag that comes back is compared with it, and an object that arrived wrong is removed.
+What was streamed could not carry its MD5; the ETag that comes back is compared with it. An object that arrived wrong is removed where the
+upstream deletes on the condition that it still is that object. Elsewhere it stays: an unconditional delete could hit what another writer
+has put there since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 from appliance.model.errors import (
+    ApplianceError,
     CorruptDataError,
     EntityTooLargeError,
     IncompleteBodyError,
@@ -22,9 +24,11 @@ from appliance.model.errors import (
 from appliance.model.objects import (
     OBJECT_SIZE_MAX,
     PUT_SIZE_MAX,
+    Conditions,
     PutOptions,
 )
 from appliance.plugin import Body
+from appliance_s3.abilities import Abilities
 from appliance_s3.answers import is_md5, unquote_etag
 from appliance_s3.failures import Where
 from appliance_s3.parts import OwnUpload, gather, gathered_parts, streamed_parts
@@ -43,9 +47,9 @@ SPOOL_BYTES = 8 << 20
 class Writer:
     """Puts bodies to one upstream."""
 
-    def __init__(self, sender: Sender, kept_checksums: Callable[[], frozenset[str]]) -> None:
+    def __init__(self, sender: Sender, abilities: Abilities) -> None:
         self._sender = sender
-        self._kept_checksums = kept_checksums
+        self._abilities = abilities
 
     async def put(
         self,
@@ -94,7 +98,9 @@ class Writer:
             raise IncompleteBodyError(f"The body has {len(data)} bytes instead of {body.size}.")
         digests = body.digests()
         add_headers(parameters, headers)
-        add_checksum(parameters, options.checksums, digests.checksums, self._kept_checksums())
+        if options.checksums:
+            kept = await self._abilities.checksums(where.bucket)
+            add_checksum(parameters, options.checksums, digests.checksums, kept)
         parameters["ContentMD5"] = content_md5(digests.md5)
         parameters["Body"] = bytes(data)
         # With conditions a second try could fail because of the first one's success.
@@ -111,9 +117,29 @@ class Writer:
             return etag
         if etag == body.digests().md5:
             return etag
-        await self._sender.call(where, "delete_object", dict(target))
+        removed = await self._remove(where, target, etag)
         raise CorruptDataError(
-            f"The backend {where.backend} stored other bytes than it was sent; they were removed.",
+            f"The backend {where.backend} stored other bytes than it was sent; "
+            + (
+                "they were removed. Send the object again."
+                if removed
+                else "they may be there still. Send the object again, or delete it."
+            ),
             bucket=where.bucket,
             key=where.key,
         )
+
+    async def _remove(self, where: Where, target: dict[str, str], etag: str) -> bool:
+        """Remove the object if it is certain to be this one; whether that was done."""
+        only_this = Conditions(if_match=(etag,))
+        parameters: dict[str, Any] = dict(target)
+        try:
+            headers = await self._abilities.conditions(
+                only_this, "conditional_delete", where.bucket, "DELETE"
+            )
+            add_headers(parameters, headers)
+            await self._sender.call(where, "delete_object", parameters, idempotent=False)
+        except ApplianceError as error:
+            self._sender.upstream.host.logger.warning("backend %s: %s", where.backend, error)
+            return False
+        return True
