@@ -31,7 +31,6 @@ RADOSGW_GAPS = {
 # rclone 1.75 keeps objects as files: many keys, system headers and metadata beyond 2 KiB it cannot hold, and its writes take 0.1 s. So here
 # run some checks of what it is to be relied on for.
 RCLONE_CHECKS = (
-    "objects.stream_in_modest_chunks",
     "versions.can_be_asked_for_in_a_read",
     "ranges.tell_what_they_are",
     "conditions.of_puts_are_honoured",
@@ -81,7 +80,8 @@ async def test_over_rclone(rclone_s3: S3Upstream) -> None:
         allow = Allowances(part_sizes=False)
         checks = [(name, check) for name, check in CHECKS if name in RCLONE_CHECKS]
         assert len(checks) == len(RCLONE_CHECKS)
-        assert await conform(backend, allow, checks) == {}
+        # Several at once take rclone longer, now and then minutes.
+        assert await conform(backend, allow, checks, at_a_time=1) == {}
         assert not backend.capabilities.conditional_put
 
 

@@ -59,11 +59,15 @@ async def started(backend: Backend) -> AsyncIterator[Backend]:
 
 
 async def conform(
-    backend: Backend, allow: Allowances, checks: list[tuple[str, Check]], bucket: str = ""
+    backend: Backend,
+    allow: Allowances,
+    checks: list[tuple[str, Check]],
+    bucket: str = "",
+    at_a_time: int = AT_A_TIME,
 ) -> dict[str, str]:
     """Names and reasons of the checks that failed. They run side by side: most of the time they wait for the upstream."""
     failed: dict[str, str] = {}
-    slots = trio.CapacityLimiter(AT_A_TIME)
+    slots = trio.CapacityLimiter(at_a_time)
 
     async def run(name: str, check: Check) -> None:
         async with slots:
