@@ -67,6 +67,7 @@ class Node:
         self.server.wait_until(self._ready, "ready node")
         config = Config(
             s3={"addressing_style": "path"},
+            signature_version="s3v4",
             retries={"max_attempts": 1, "mode": "standard"},
             connect_timeout=10,
             read_timeout=60,
