@@ -1,7 +1,8 @@
 """The chunked transfer coding of request bodies (RFC 9112 section 7.1), decoded strictly: bytes in, payload and "ended" out.
 
-Strict where leniency lets requests be smuggled: sizes are plain hex of at most 16 digits, lines end in CRLF, chunk data is followed by
-CRLF. Extensions and trailer fields are read past, within a bound. (S3's own `aws-chunked` is a content coding and none of this.)
+Strict where leniency lets requests be smuggled: sizes are plain hex of at most 15 digits, lines end in CRLF, chunk data is followed by
+CRLF. After a violation nothing more is decoded: where this body ends, and the next request begins, is then anybody's guess. Extensions
+and trailer fields are read past, within a bound. (S3's own `aws-chunked` is a content coding and none of this.)
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ _TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]
 
 
 class ChunkedDecoder:
-    """Feed received bytes with `feed`, take payload with `take`; `unread` is what follows the body once `ended`."""
+    """Feed received bytes with `feed`, take payload with `take`; `unread` is what follows the body once `ended`.
 
-    __slots__ = ("_buffer", "_left", "_overhead", "_state", "ended")
+    `failure` is what was wrong with the coding, for good.
+    """
+
+    __slots__ = ("_buffer", "_left", "_overhead", "_state", "ended", "failure")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -29,17 +33,25 @@ class ChunkedDecoder:
         self._overhead = 0
         self._state = self._size
         self.ended = False
+        self.failure = ""
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         self._buffer += data
 
     def take(self, limit: int) -> bytes:
         """Up to `limit` bytes of payload; b"" if more must be fed first, or the body has ended. Raises BadRequestError."""
-        while not self.ended:
-            if self._left:
-                return self._payload(limit)
-            if not self._state():
-                return b""
+        if self.failure:
+            raise BadRequestError(self.failure)
+        try:
+            while not self.ended:
+                if self._left:
+                    return self._payload(limit)
+                if not self._state():
+                    return b""
+        except BadRequestError as error:
+            self.failure = str(error)
+            self._buffer.clear()
+            raise
         return b""
 
     @property

@@ -366,4 +366,6 @@ async def _send_content(
 
 
 def _worth_discarding(body: IncomingBody) -> bool:
-    return not body.continue_owed and (body.left is None or body.left <= DISCARD_BYTES_MAX)
+    return not (body.broken or body.continue_owed) and (
+        body.left is None or body.left <= DISCARD_BYTES_MAX
+    )

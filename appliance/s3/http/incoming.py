@@ -6,7 +6,7 @@ was authorised. What was received beyond the body (pipelined requests) is in `un
 
 from __future__ import annotations
 
-from appliance.model.errors import IncompleteBodyError
+from appliance.model.errors import ApplianceError, IncompleteBodyError
 from appliance.s3.http.chunked import ChunkedDecoder
 from appliance.s3.http.head import Head
 from appliance.s3.http.patience import Patience
@@ -21,6 +21,7 @@ class IncomingBody:
     """One pass over the bytes of one request's body. `length` is None if it is chunked."""
 
     __slots__ = (
+        "_broken",
         "_decoder",
         "_expects",
         "_left",
@@ -39,6 +40,7 @@ class IncomingBody:
         self._settings = settings
         self._patience: Patience | None = None
         self._expects = head.expects
+        self._broken = False
         self.length = head.content_length
         self._left = head.content_length or 0
         self.received_bytes = 0
@@ -52,6 +54,11 @@ class IncomingBody:
     def ended(self) -> bool:
         """All of the body has been taken."""
         return self._left == 0 if self._decoder is None else self._decoder.ended
+
+    @property
+    def broken(self) -> bool:
+        """Its end will never be known: nothing that follows may be taken for a request."""
+        return self._broken or (self._decoder is not None and bool(self._decoder.failure))
 
     @property
     def continue_owed(self) -> bool:
@@ -113,7 +120,12 @@ class IncomingBody:
         if self._expects:
             self._expects = False
             await self._transport.send(CONTINUE, self._patience)
-        count = await self._transport.receive_into(buffer, self._patience)
+        try:
+            count = await self._transport.receive_into(buffer, self._patience)
+        except ApplianceError:
+            self._broken = True
+            raise
         if count == 0:
+            self._broken = True
             raise IncompleteBodyError
         return count

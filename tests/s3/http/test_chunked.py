@@ -70,3 +70,14 @@ def test_garbage_is_refused_or_incomplete_never_anything_else(raw):
 def test_what_is_not_strictly_the_coding_is_refused(raw):
     with pytest.raises(BadRequestError):
         decode([raw])
+
+
+def test_a_violation_is_final():
+    decoder = ChunkedDecoder()
+    decoder.feed(b"zz\r\n0\r\n\r\n" + NEXT)
+    for _ in range(2):
+        with pytest.raises(BadRequestError, match="chunk size"):
+            decoder.take(100)
+        decoder.feed(b"0\r\n\r\n" + NEXT)
+    assert not decoder.ended
+    assert decoder.failure

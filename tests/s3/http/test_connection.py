@@ -110,17 +110,21 @@ async def test_what_is_malformed_or_ambiguous_is_refused_and_the_connection_clos
 
 @pytest.mark.parametrize(
     "body",
-    [b"x\r\n", b"-1\r\n", b"5;a\rb\r\nhello", b"5\nhello", b"3\r\nhello\r\n", b"0\r\nbad trailer\r\n\r\n", b"1" * 5000, b"1000000000000000\r\n", b" 5\r\nhello\r\n"],
+    [b"x\r\n", b"zz\r\n", b"-1\r\n", b"fffffffffffffffff\r\n", b"5;a\rb\r\nhello", b"5\nhello", b"3\r\nhello\r\n", b"0\r\nbad trailer\r\n\r\n", b"1" * 5000, b"1000000000000000\r\n", b" 5\r\nhello\r\n"],
 )  # fmt: skip
 async def test_a_malformed_chunked_body_ends_the_connection(body: bytes):
     async with serving() as running:
         client = await running.connect()
         await client.send(
-            b"PUT /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+            b"PUT /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + body
+            # What could be taken for the end of the body and another request.
+            + b"\r\n0\r\n\r\n"
+            + GET
         )
         reply = await client.reply()
         assert (reply.status, reply.body) == (400, b"BadRequestError")
-        assert reply.headers.get("connection", "close") == "close"
+        assert reply.headers["connection"] == "close"
         await client.stream.send_eof()
         assert await client.closed()
 
