@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,11 +70,11 @@ async def run(config: Config, announce: Callable[[Started], None]) -> None:
 @asynccontextmanager
 async def _foundations(config: Config) -> AsyncIterator[Foundations]:
     world = RealWorld()
-    data = wiring.prepare_data(config)
-    credentials, generated = wiring.root_credentials(config, data, world)
     plugins = Plugins()
     plugins.load()
     backends = wiring.make_backends(config, plugins, world)
+    data = wiring.prepare_data(config)
+    credentials, generated = wiring.root_credentials(config, data, world)
     async with (
         _started(backends),
         _journal(data / "appliance.db", world, plugins) as journal,
@@ -151,7 +150,7 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         parts.world,
         wiring.s3_settings(config),
         secret=wiring.token_secret(parts.credentials),
-        tls=_tls(config),
+        tls=wiring.tls_context(config),
     )
     mount = (
         Mount(cache, parts.world, wiring.mount_settings(config, parts.data))
@@ -222,21 +221,6 @@ async def _until_signal(
 async def _drain(endpoint: S3Endpoint, done: trio.CancelScope) -> None:
     await endpoint.drain()
     done.cancel()
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    table = config.s3
-    if not table.tls_certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(table.tls_certificate, table.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"s3.tls_certificate: certificate and key cannot be loaded: {error}"
-        ) from None
-    return context
 
 
 def _listen(address: Address, key: str) -> list[socket.socket]:

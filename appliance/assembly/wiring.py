@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -23,7 +24,7 @@ from appliance.plugin import Backend, BackendConfig
 from appliance.plugin.registry import Plugins
 from appliance.policy.buckets import BucketPolicy
 from appliance.s3.settings import HttpSettings, S3Settings
-from appliance.world import Lane, World
+from appliance.world import Lane, RealWorld, World
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,15 +68,36 @@ def root_credentials(config: Config, data: Path, world: World) -> tuple[Credenti
     given = config.credentials
     if not given.access_key:
         return auth.load_or_create(data, world.token_bytes)
-    secret = given.secret_key
-    if given.secret_key_file:
-        try:
-            secret = Path(given.secret_key_file).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"credentials.secret_key_file: {given.secret_key_file} cannot be read: {error}."
-            ) from None
-    return auth.make_credentials(given.access_key, secret), False
+    return auth.make_credentials(given.access_key, given_secret(config)), False
+
+
+def given_secret(config: Config) -> str:
+    """The root's secret key as configured, "" if it is not. Raises ConfigError."""
+    given = config.credentials
+    if not given.secret_key_file:
+        return given.secret_key
+    try:
+        return Path(given.secret_key_file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"credentials.secret_key_file: {given.secret_key_file} cannot be read: {error}."
+        ) from None
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """What the S3 endpoint serves TLS with, None if it does not. Raises ConfigError."""
+    table = config.s3
+    if not table.tls_certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(table.tls_certificate, table.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"s3.tls_certificate: certificate and key cannot be loaded: {error}"
+        ) from None
+    return context
 
 
 def token_secret(credentials: Credentials) -> bytes:
@@ -85,14 +107,51 @@ def token_secret(credentials: Credentials) -> bytes:
 
 def make_backends(config: Config, plugins: Plugins, world: World) -> list[Backend]:
     """One backend an entry, not yet started. Raises ConfigError, PluginError."""
-    names = backend_names(config.backend)
     return [
-        plugins.backend(
-            entry.url,
-            BackendConfig(name=name, host=PluginHost(world, name), options=entry.options),
+        _make_backend(index, entry, name, plugins, world)
+        for index, (entry, name) in enumerate(
+            zip(config.backend, backend_names(config.backend), strict=True)
         )
-        for name, entry in zip(names, config.backend, strict=True)
     ]
+
+
+def _make_backend(
+    index: int, entry: BackendEntry, name: str, plugins: Plugins, world: World
+) -> Backend:
+    settings = BackendConfig(name=name, host=PluginHost(world, name), options=entry.options)
+    try:
+        return plugins.backend(entry.url, settings)
+    except ConfigError as error:
+        raise ConfigError(f"backend[{index}]: {error}") from None
+
+
+def check_places(config: Config, backends: Sequence[Backend]) -> None:
+    """Raise ConfigError where the appliance's own files, or its mount, would lie among a backend's files, or these in the mount."""
+    for backend in backends:
+        local = backend.local_root()
+        if local is None:
+            continue
+        root = Path(local).resolve()
+        places = [("node.data", Path(config.node.data).resolve())]
+        if config.mount.path:
+            # The last component is not followed: it may be a dead mount.
+            path = Path(config.mount.path)
+            places.append(("mount.path", path.parent.resolve() / path.name))
+        for key, place in places:
+            if place.is_relative_to(root) or root.is_relative_to(place):
+                raise ConfigError(
+                    f"{key}: {place} and the directory of backend {backend.name}, {root}, lie within each other;"
+                    " clients would see one in the other. Keep them apart."
+                )
+
+
+def check(config: Config) -> None:
+    """Everything that can be told without starting: plugins, their options, certificates, secrets. Raises ConfigError, PluginError."""
+    plugins = Plugins()
+    plugins.load()
+    check_places(config, make_backends(config, plugins, RealWorld()))
+    tls_context(config)
+    given_secret(config)
 
 
 def backend_names(entries: Sequence[BackendEntry]) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.options import config_option, load_config
+from appliance import assembly
+from appliance.cli.options import config_option, load_config, named
 from appliance.config.show import show
 
 
@@ -20,6 +21,8 @@ def config_group() -> None:
 def check(config_file: Path | None) -> None:
     """Read the configuration and say whether it is right; exit status 2 if not."""
     config = load_config(config_file, {})
+    with named(config_file):
+        assembly.check(config)
     click.echo(f"The configuration is valid: {len(config.backend)} backend(s).")
 
 

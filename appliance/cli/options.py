@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from appliance.config import Config, load
+from appliance.model.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +44,16 @@ def load_config(config_file: Path | None, overrides: dict[str, Any]) -> Config:
     if config_file is None and DEFAULT_FILE.exists():
         config_file = DEFAULT_FILE
     return load(config_file, overrides)
+
+
+@contextlib.contextmanager
+def named(config_file: Path | None) -> Iterator[None]:
+    """Put the file's name before what is found wrong with its values later than on reading it."""
+    try:
+        yield
+    except ConfigError as error:
+        source = config_file or (DEFAULT_FILE if DEFAULT_FILE.exists() else "command line")
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def absolute(path: str | None) -> str | None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from appliance import assembly
-from appliance.cli.options import absolute, config_option, load_config, override
+from appliance.cli.options import absolute, config_option, load_config, named, override
 from appliance.config import Config
 from appliance.world import logs
 
@@ -70,6 +70,8 @@ def serve(
         config.log.format == "auto" and not sys.stderr.isatty()
     )
     logs.setup(config.log.level, as_json=as_json)
+    with named(config_file):
+        assembly.check(config)
     trio.run(assembly.run, config, lambda started: announce(config, started))
 
 

@@ -8,10 +8,10 @@ import msgspec
 import tomli_w
 
 from appliance.config.schema import Config
+from appliance.config.secrets import public_url, sounds_secret
 from appliance.config.values import encode
 
 _HIDDEN = "<hidden>"
-_SECRET_WORDS = ("secret", "password", "token", "private")
 
 
 def show(config: Config) -> str:
@@ -23,7 +23,9 @@ def _plain(value: Any, name: str = "") -> Any:
     """Without nulls (TOML has none), and without secrets."""
     if isinstance(value, dict):
         return {key: _plain(item, key) for key, item in value.items() if item is not None}
+    if name == "url":
+        return public_url(value)
     if isinstance(value, list | tuple):
         return [_plain(item, name) for item in value]
-    secret = any(word in name for word in _SECRET_WORDS) and not name.endswith("_file")
+    secret = sounds_secret(name) and not name.endswith("_file")
     return _HIDDEN if secret and value else value

@@ -126,6 +126,7 @@ class Store:
         migrations: Sequence[Migration],
         retention: Retention | None,
     ) -> Store:
+        _make_private(path)
         writer = connect(path)
         try:
             migrate(writer, path, migrations)
@@ -303,6 +304,15 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}").fetchall()
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """The journal names every key: nobody else may read it. SQLite gives its other files the mode of this one."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
 
 
 def _use_wal(connection: sqlite3.Connection, path: Path) -> None:

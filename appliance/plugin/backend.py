@@ -140,6 +140,10 @@ class Backend(ABC):
         """Raise unless the storage answers now (for /readyz). Cheap."""
         await self.list_buckets()
 
+    def local_root(self) -> str | None:
+        """The directory (absolute) whose content this backend serves, if there is one: the appliance keeps its own files out of it."""
+        return None
+
     async def maintain(self) -> None:
         """Periodic work, such as reaping abandoned uploads: called after `start` and then about every hour."""
 

@@ -36,6 +36,36 @@ def test_config_check_accepts_and_refuses(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('[[backend]]\nurl = "gluster://x"\n', "No plugin provides gluster:// backends."),
+        ('[[backend]]\nurl = "posix:///srv"\noptions = { foo = 1 }\n', "backend[0]: "),
+        ('[[backend]]\nurl = "s3://"\noptions = { acess_key = "x" }\n', "acess_key"),
+        ('[s3]\ntls_certificate = "/nonexist"\ntls_key = "/nonexist"\n', "s3.tls_certificate: "),
+        (
+            '[credentials]\naccess_key = "AKX"\nsecret_key_file = "/nonexist"\n',
+            "credentials.secret_key_file: /nonexist",
+        ),
+        (
+            '[node]\ndata = "/srv/x/data"\n[[backend]]\nurl = "posix:///srv/x"\n',
+            "node.data: /srv/x/data and the directory",
+        ),
+        (
+            '[mount]\npath = "/srv/x"\n[[backend]]\nurl = "posix:///srv/x/y"\n',
+            "mount.path: /srv/x and the directory",
+        ),
+    ],
+)
+def test_config_check_finds_what_only_plugins_and_files_can_tell(tmp_path, text, reason):
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    result = run("config", "check", "--config", str(file))
+    assert result.returncode == 2
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_config_show_prints_what_is_in_force(tmp_path):
     file = tmp_path / "a.toml"
     file.write_text('[credentials]\naccess_key = "AKX"\nsecret_key = "not-to-be-seen"\n')
@@ -52,10 +82,10 @@ def test_config_show_prints_what_is_in_force(tmp_path):
         (("serve", "/srv/data"), "'/srv/data' is not a URL such as posix:///srv/data"),
         (("serve", "gopher://x"), "No plugin provides gopher:// backends."),
         (("serve", "posix:///does/not/exist"), "/does/not/exist"),
-        (("serve", "posix:///tmp", "--listen", "nowhere"), "'nowhere' is not an address"),
-        (("serve", "posix:///tmp", "--capacity", "much"), "'much' is not a size"),
+        (("serve", "posix:///srv", "--listen", "nowhere"), "'nowhere' is not an address"),
+        (("serve", "posix:///srv", "--capacity", "much"), "'much' is not a size"),
         (
-            ("serve", "posix:///tmp", "--listen", "192.0.2.1:9000"),
+            ("serve", "posix:///srv", "--listen", "192.0.2.1:9000"),
             "cannot listen on 192.0.2.1:9000",
         ),
         (("status", "--admin", "127.0.0.1:1"), "No node answers at 127.0.0.1:1"),
@@ -79,7 +109,7 @@ def test_wrong_use_is_one_sentence_and_no_traceback(arguments, message, tmp_path
 
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    result = run("serve", "posix:///tmp", "--data", str(tmp_path / "file" / "data"))
+    result = run("serve", "posix:///srv", "--data", str(tmp_path / "file" / "data"))
     assert result.returncode == 2
     assert f"The data directory {tmp_path}/file/data cannot be used" in result.stderr
 

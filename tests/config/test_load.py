@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from appliance.config import Config, load
 from appliance.config.load import build
+from appliance.config.secrets import public_url
 from appliance.config.show import show
 from appliance.config.values import Address, Duration, Freshness, Size
 from appliance.model.errors import ConfigError
@@ -43,6 +44,22 @@ REFUSED = [
     ({"node": {"data": "x"}}, "f.toml: node.data: 'x' is not an absolute path"),
     ({"mount": {"path": "x"}}, "f.toml: mount.path: 'x' is not an absolute path"),
     ({"mount": {"bucket": "x"}}, "f.toml: mount.bucket: needs mount.path"),
+    ({"s3": {"region": ""}}, "f.toml: s3.region: '' is not a region name"),
+    (
+        {"s3": {"domains": ["bad domain!"]}},
+        "f.toml: s3.domains: 'bad domain!' is not a domain name",
+    ),
+    ({"s3": {"header_bytes_max": 10}}, "f.toml: s3.header_bytes_max: 10 is not between"),
+    ({"s3": {"drain_timeout": "99999999d"}}, "f.toml: s3.drain_timeout: "),
+    ({"s3": {"idle_timeout": "0s"}}, "f.toml: s3.idle_timeout: 0s is not between"),
+    ({"mount": {"uid": -5}}, "f.toml: mount.uid: -5 is not a user or group id"),
+    ({"mount": {"umask": 0o7777}}, "f.toml: mount.umask: 0o7777 is not between"),
+    ({"mount": {"path": "/m", "bucket": "_"}}, "f.toml: mount.bucket: '_' is not a bucket name"),
+    ({"backend": [{"url": "s3://?secret_key=x"}]}, "f.toml: backend[0].url: holds a secret"),
+    (
+        {"backend": [{"url": "s3://?endpoint_url=http://u:pw@h"}]},
+        "f.toml: backend[0].url: holds a secret",
+    ),
     ({"credentials": {"access_key": "a"}}, "f.toml: credentials.access_key: give both"),
     (
         {"credentials": {"access_key": "a", "secret_key": "short"}},
@@ -89,7 +106,7 @@ def test_what_cannot_be_is_refused_with_file_key_and_reason(tables, message):
 
 def test_every_problem_is_reported_at_once():
     with pytest.raises(ConfigError) as caught:
-        build({"node": {"data": "x"}, "mount": {"bucket": "b"}}, "f.toml")
+        build({"node": {"data": "x"}, "mount": {"bucket": "bbb"}}, "f.toml")
     assert len(str(caught.value).splitlines()) == 2
 
 
@@ -142,6 +159,20 @@ def test_show_round_trips_and_hides_secrets():
         ),
     )
     assert again == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://?endpoint_url=http://h:1&region=r", "s3://?endpoint_url=http://h:1&region=r"),
+        ("s3://?secret_key=abc&region=r", "s3://?secret_key=<hidden>&region=r"),
+        ("s3://?endpoint_url=http://u:pw@h:1", "s3://?endpoint_url=http://u:<hidden>@h:1"),
+        ("x://user:pw@host/path", "x://user:<hidden>@host/path"),
+        ("posix:///srv/a:b@c", "posix:///srv/a:b@c"),
+    ],
+)
+def test_urls_are_shown_without_what_is_secret_in_them(url, shown):
+    assert public_url(url) == shown
 
 
 @given(st.integers(min_value=0, max_value=2**60))

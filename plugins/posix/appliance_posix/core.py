@@ -61,6 +61,9 @@ class PosixCore(Backend):
 
     # --- life ----------------------------------------------------------------
 
+    def local_root(self) -> str:
+        return os.fsdecode(self._root)
+
     async def start(self) -> None:
         volume = await self._host.run_blocking(
             open_volume,
