@@ -10,13 +10,20 @@ nothing visible.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import mimetypes
 import os
 from collections.abc import Awaitable, Callable
 
 from appliance.cache.api import Cache, Reader
-from appliance.model.errors import ApplianceError, NoSuchKeyError
+from appliance.model.errors import (
+    ApplianceError,
+    NoSuchKeyError,
+    PreconditionFailedError,
+    UnsupportedError,
+    VersionChangedError,
+)
 from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo, PutOptions
 from appliance.mount import posix_metadata
 from appliance.mount.attributes import Attributes
@@ -30,6 +37,11 @@ from appliance.world import World
 
 log = logging.getLogger(__name__)
 
+# What makes new metadata from old.
+Change = Callable[[dict[str, str]], dict[str, str]]
+
+# How often a change of metadata is tried against others who change it at the same time.
+ATTEMPTS = 5
 _NOTHING_THERE = Conditions(if_none_match=("*",))
 # The built-in table only: what a host has in /etc/mime.types must not decide what an object is.
 _TYPES = mimetypes.MimeTypes(filenames=())
@@ -279,36 +291,59 @@ class Files:
         """chmod, chown, utimens."""
         if node.draft is not None and facts.mtime_ns is not None:
             node.draft.mtime_ns = facts.mtime_ns
-        await self.complete(node)
-        await self.set_metadata(node, posix_metadata.merge(node.metadata, facts))
+        await self.set_metadata(node, lambda old: posix_metadata.merge(old, facts))
 
-    async def set_metadata(self, node: Node, metadata: dict[str, str]) -> None:
+    async def set_metadata(self, node: Node, change: Change) -> None:
         """Into the draft if there is one, which close publishes; else at once."""
         if node.draft is None:
-            await self.replace_metadata(node, metadata)
+            await self._replace_metadata(node, change)
             return
-        node.draft.set_metadata(metadata)
+        node.draft.set_metadata(change(node.draft.metadata))
         node.draft.dirty = True
         if node.writers == 0:
             await self.publish(node)
 
-    async def replace_metadata(self, node: Node, metadata: dict[str, str]) -> None:
-        """Give a published file other metadata: a copy onto itself, which the backend does by itself where it can."""
-        info = node.info
-        if info is None:
-            raise Errno(errno.ESTALE)
+    async def _replace_metadata(self, node: Node, change: Change) -> None:
+        """Give a published file other metadata. ESTALE if the name stands for other bytes by now: the kernel then looks it up again.
+
+        What has the same bytes, and other metadata, is changed in turn.
+        """
+        for _ in range(ATTEMPTS):
+            self._check_named(node)
+            info = await self._cache.head(node.bucket, node.key)
+            if node.info is None or (info.etag, info.size) != (node.info.etag, node.info.size):
+                break
+            node.learn(info, complete=True)
+            try:
+                copied = await self._copy_onto_itself(node, info, change(dict(info.metadata)))
+            except (VersionChangedError, PreconditionFailedError):
+                continue
+            self._inodes.published(node, copied)
+            return
+        self._inodes.supersede(node)
+        raise Errno(errno.ESTALE)
+
+    async def _copy_onto_itself(
+        self, node: Node, info: ObjectInfo, metadata: dict[str, str]
+    ) -> ObjectInfo:
+        """Only while it is still the version `info`; the backend does it by itself where it can."""
         tags = await self._cache.get_tags(node.bucket, node.key) if info.tag_count else {}
         if posix_metadata.MTIME not in metadata:
             # The copy must not make the file look newer than its bytes.
-            metadata = {
-                **metadata,
-                posix_metadata.MTIME: posix_metadata.format_time(info.modified_ns),
-            }
+            metadata[posix_metadata.MTIME] = posix_metadata.format_time(info.modified_ns)
         options = PutOptions(headers=dict(info.headers), metadata=metadata, tags=tags)
-        copied = await self._cache.copy(
-            node.bucket, node.key, node.bucket, node.key, options=options, origin="mount"
+        copy = functools.partial(
+            self._cache.copy,
+            *(node.bucket, node.key, node.bucket, node.key),
+            source_version=info.version,
+            options=options,
+            origin="mount",
         )
-        self._inodes.published(node, copied)
+        try:
+            return await copy(conditions=Conditions(if_match=(info.etag,)))
+        except UnsupportedError:
+            # No conditions on what is replaced there; that it is the source says nearly as much.
+            return await copy()
 
     async def complete(self, node: Node) -> None:
         """Make sure the node's info has its metadata, which listings may lack."""

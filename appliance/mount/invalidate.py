@@ -123,6 +123,11 @@ class Invalidator:
             self._idle = trio.Event() if self._idle.is_set() else self._idle
             self._work.set()
 
+    def drop_soon(self, parent: int, name: bytes) -> None:
+        """Have the kernel drop a name; does not wait for it."""
+        self._names[parent, name] = None
+        self._wake()
+
     async def forget_name(self, node: Node) -> None:
         """Have the kernel drop the name of `node`; returns when it has."""
         parent = self._inodes.parent(node)
@@ -179,7 +184,7 @@ class Invalidator:
                 continue
             try:
                 if await exists(bucket, directory):
-                    return
+                    continue
             except ApplianceError as error:
                 log.info("Cannot tell whether %r still exists: %s", directory, error)
                 node.believed_until = 0.0

@@ -46,6 +46,7 @@ class Mount:
         attributes = Attributes(settings, os.getuid(), os.getgid())
         self._tree = Tree(cache, world, self._inodes, self._recent, settings.grace_s)
         self._invalidator = Invalidator(self._inodes, self._recent, pyfuse3)
+        self._tree.drop_name = self._invalidator.drop_soon
         self._files = Files(
             cache,
             world,

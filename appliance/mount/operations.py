@@ -23,7 +23,7 @@ from appliance.mount.attributes import TIMEOUT_MAX_S, Attributes
 from appliance.mount.directory import DirectoryEntry
 from appliance.mount.errno_map import errno_of, errno_of_os_error
 from appliance.mount.failure import Errno
-from appliance.mount.files import Files
+from appliance.mount.files import Change, Files
 from appliance.mount.handles import DirectoryHandle, FileHandle, Handles
 from appliance.mount.inodes import Inodes, Node
 from appliance.mount.names import split
@@ -392,21 +392,21 @@ class MountOperations(pyfuse3.Operations):
     ) -> None:
         node = self._node(inode)
         await self._files.complete(node)
-        await self._set_metadata(node, xattrs.with_value(node.metadata, name, value))
+        await self._set_metadata(node, lambda old: xattrs.with_value(old, name, value))
 
     @answers
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         node = self._node(inode)
         await self._files.complete(node)
-        await self._set_metadata(node, xattrs.without(node.metadata, name))
+        await self._set_metadata(node, lambda old: xattrs.without(old, name))
 
-    async def _set_metadata(self, node: Node, metadata: dict[str, str]) -> None:
+    async def _set_metadata(self, node: Node, change: Change) -> None:
         if node.is_dir:
             if node.key == "":
                 raise Errno(errno.EOPNOTSUPP)
-            await self._tree.put_marker(node.bucket, node.key, metadata)
+            await self._tree.put_marker(node.bucket, node.key, change(node.metadata))
         else:
-            await self._files.set_metadata(node, metadata)
+            await self._files.set_metadata(node, change)
 
     def statistics(self) -> dict[str, float]:
         return {**self.handles.statistics()}

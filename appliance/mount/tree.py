@@ -21,6 +21,7 @@ from appliance.model.errors import (
     NoSuchBucketError,
     NoSuchKeyError,
     UnsupportedError,
+    VersionChangedError,
 )
 from appliance.model.names import is_bucket_name
 from appliance.model.objects import ListPage, ListRequest, ObjectInfo, PutOptions
@@ -29,6 +30,7 @@ from appliance.mount.directory import DirectoryEntry
 from appliance.mount.failure import Errno
 from appliance.mount.hints import Hints, is_absent
 from appliance.mount.inodes import Inodes, Node
+from appliance.mount.moving import delete_version
 from appliance.mount.names import NAME_BYTES_MAX, child_key, fits, is_component, split
 from appliance.mount.posix_metadata import PosixFacts
 from appliance.mount.recent import Recent
@@ -61,6 +63,8 @@ class Tree:
         self.cache = cache
         self.inodes = inodes
         self.recent = recent
+        # Has the kernel drop a name, (directory inode, name), soon: it may be waiting for this very request.
+        self.drop_name: Callable[[int, bytes], None] = lambda _parent, _name: None
         self._world = world
         self._grace_s = grace_s
         self._hints = Hints(recent)
@@ -379,17 +383,36 @@ class Tree:
         if target is not None and target.is_dir:
             raise Errno(errno.EISDIR)
         key = child_key(parent.key, name)
-        old = (node.bucket, node.key)
         try:
-            info = await self.cache.copy(*old, parent.bucket, key, origin="mount")
+            info = await self._move(node, (parent.bucket, key))
         except UnsupportedError:
             raise Errno(errno.EXDEV) from None
-        await self.cache.delete(*old, origin="mount")
+        except BaseException as error:
+            # The copy may be there, and the kernel need not know.
+            copied = self.inodes.find(parent.bucket, key)
+            if copied is not None:
+                self.inodes.supersede(copied)
+            self.drop_name(parent.ino, name)
+            if isinstance(error, VersionChangedError):
+                self.inodes.supersede(node)
+            raise
         self.inodes.rename(node, parent.bucket, key)
         node.learn(info, complete=True)
         node.not_directory_until = self._world.boot_s() + NOT_DIRECTORY_S
         self._touched(old_parent, kept=True)
         self._touched(parent)
+
+    async def _move(self, node: Node, target: tuple[str, str]) -> ObjectInfo:
+        """See `moving`. The kernel gives the new name this very inode, so only what it stands for may be moved."""
+        source = (node.bucket, node.key)
+        mark = self.recent.mark()
+        moved = await self.cache.head(*source)
+        if node.info is None or moved.version != node.info.version:
+            raise VersionChangedError(bucket=node.bucket, key=node.key)
+        version = moved.version
+        info = await self.cache.copy(*source, *target, source_version=version, origin="mount")
+        await delete_version(self.cache, self.recent, source, moved, mark)
+        return info
 
     def _touched(self, parent: Node, *, kept: bool = False) -> None:
         parent.changed_ns = self._world.now_ns()
