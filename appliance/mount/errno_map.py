@@ -78,3 +78,10 @@ def errno_of(error: e.ApplianceError) -> int:
 def errno_of_os_error(error: OSError) -> int:
     """The errno for an error of the staging or cache disk."""
     return error.errno if error.errno in _STAGING else errno.EIO
+
+
+def errno_of_any(error: BaseException) -> int:
+    """The errno for whatever was raised."""
+    if isinstance(error, e.ApplianceError):
+        return errno_of(error)
+    return errno_of_os_error(error) if isinstance(error, OSError) else errno.EIO

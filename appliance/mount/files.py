@@ -27,6 +27,7 @@ from appliance.model.errors import (
 from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo, PutOptions
 from appliance.mount import posix_metadata
 from appliance.mount.attributes import Attributes
+from appliance.mount.errno_map import errno_of_any
 from appliance.mount.failure import Errno
 from appliance.mount.handles import FileHandle, ReadBuffer
 from appliance.mount.inodes import Inodes, Node
@@ -151,10 +152,22 @@ class Files:
         return await self.buffer.read(handle.reader, offset, size)
 
     async def write(self, handle: FileHandle, offset: int, data: bytes) -> int:
+        """Write all of `data`. After an error the file's writers are told at each step, and nothing is published: see `Draft.broken`."""
+        if handle.broken:
+            raise OSError(handle.broken, "an earlier write to this file failed")
         draft = handle.node.draft
-        if draft is None or draft.lock.locked():
-            draft = await self._writable(handle.node, handle.reader)
-        await draft.write(offset, data, self._world.now_ns())
+        try:
+            if draft is None or draft.lock.locked():
+                draft = await self._writable(handle.node, handle.reader)
+            draft.check()
+            await draft.write(offset, data, self._world.now_ns())
+        except BaseException as error:
+            number = errno_of_any(error)
+            if draft is None:
+                handle.broken = number
+            else:
+                draft.fail(number)
+            raise
         return len(data)
 
     async def truncate(self, node: Node, handle: FileHandle | None, size: int) -> None:
@@ -205,6 +218,7 @@ class Files:
         async with draft.lock:
             if not self._has_news(node, draft):
                 return
+            draft.check()
             # Cleared first: a chmod meanwhile makes it dirty again.
             draft.dirty = False
             try:
@@ -248,6 +262,8 @@ class Files:
             return
         try:
             await self.publish(handle.node)
+            if handle.broken:
+                raise OSError(handle.broken, "a write to this file failed")
         except (ApplianceError, OSError):
             # If this was the last close, the name now stands for what the backend has, and the kernel must ask.
             await self._forget_name(handle.node)
@@ -257,7 +273,7 @@ class Files:
         """The last descriptor of this handle is closed. What shared mappings wrote after the last close is published here."""
         node = handle.node
         try:
-            if handle.writable and node.draft is not None and not node.draft.refused:
+            if handle.writable and node.draft is not None and not is_hopeless(node.draft):
                 await self.publish(node)
         except (ApplianceError, OSError):
             log.exception(
@@ -381,6 +397,11 @@ class Files:
 def has_draft(node: Node) -> bool:
     """Asked again after an `await`: another task may have made one meanwhile."""
     return node.draft is not None
+
+
+def is_hopeless(draft: Draft) -> bool:
+    """Whoever wrote it has been told already that it cannot be published."""
+    return draft.refused or draft.broken != 0
 
 
 def current_draft(node: Node) -> Draft:

@@ -21,14 +21,18 @@ T = TypeVar("T")
 
 
 class FileHandle:
-    """An open file. `reader` is None for files that began as drafts; the node's draft, if there is one, is what is read."""
+    """An open file. `reader` is None for files that began as drafts; the node's draft, if there is one, is what is read.
 
-    __slots__ = ("node", "reader", "writable")
+    `broken`: the errno with which a write failed before there was a draft; 0 if none.
+    """
+
+    __slots__ = ("broken", "node", "reader", "writable")
 
     def __init__(self, node: Node, reader: Reader | None, *, writable: bool) -> None:
         self.node = node
         self.reader = reader
         self.writable = writable
+        self.broken = 0
 
 
 class DirectoryHandle:

@@ -39,7 +39,8 @@ def open_unnamed(directory: str) -> int:
 
 
 class Draft:
-    """`dirty`: has what was not published. `refused`: it could not be, and nothing was written since: there is no point in trying again.
+    """`broken`: the errno with which a write failed, 0 if none: what is here is not what its writer meant, and never published.
+    `dirty`: has what was not published. `refused`: it could not be, and nothing was written since: there is no point in trying again.
     `exclusive`: made by O_EXCL, so its first publication must not replace anything.
 
     `lock` is held while the draft is copied from its base or published; writers wait for it, so a version is of one moment.
@@ -50,6 +51,7 @@ class Draft:
     ) -> None:
         self.fd = fd
         self.size = 0
+        self.broken = 0
         self.dirty = False
         self.refused = False
         self.exclusive = False
@@ -87,14 +89,28 @@ class Draft:
         self.touch(now_ns)
 
     def truncate(self, size: int, now_ns: int) -> None:
+        """Raises OSError; the size is what it was, then."""
         os.ftruncate(self.fd, size)
         self.size = size
+        if size == 0:
+            # Nothing of the failed write is left.
+            self.broken = 0
         self.touch(now_ns)
 
     def touch(self, now_ns: int) -> None:
         self.mtime_ns = now_ns
         self.dirty = True
         self.refused = False
+
+    def fail(self, number: int) -> None:
+        """A write failed, and may have left a part of itself."""
+        self.broken = number
+        self.dirty = True
+
+    def check(self) -> None:
+        """Raise OSError if a write failed."""
+        if self.broken:
+            raise OSError(self.broken, "an earlier write to this file failed")
 
     def body(self) -> FileBody:
         return FileBody(self.fd, self.size, self._world)

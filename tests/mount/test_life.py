@@ -181,20 +181,56 @@ def write_until_refused(descriptor):
         os.write(descriptor, b"x" * 100_000)
 
 
-def test_a_full_staging_disk(tmp_path):
+@pytest.fixture
+def small(tmp_path):
+    """A mount whose staging disk is full after less than 1 MiB."""
     staging = tmp_path / "staging"
     staging.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(staging)], check=True)
     try:
         with MountProcess(tmp_path) as process:
-            process.put("a", b"old")
-            path = process.path / "data/a"
-            descriptor = os.open(path, os.O_WRONLY)
-            os.write(descriptor, b"x" * 100_000)
-            with pytest.raises(OSError) as caught:
-                write_until_refused(descriptor)
-            assert caught.value.errno == errno.ENOSPC
-            os.close(descriptor)
+            yield process
             assert process.terminate() == 0
     finally:
         subprocess.run(["umount", "-l", str(staging)], check=True)
+
+
+def errno_of(function, *arguments):
+    with pytest.raises(OSError) as caught:
+        function(*arguments)
+    return caught.value.errno
+
+
+@pytest.mark.parametrize("name", ["a", "new"])
+@pytest.mark.parametrize("flags", [0, os.O_TRUNC])
+def test_a_full_staging_disk(small, name, flags):
+    small.put("a", b"old")
+    path = small.path / "data" / name
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags)
+    os.write(descriptor, b"x" * 100_000)
+    assert errno_of(write_until_refused, descriptor) == errno.ENOSPC
+    assert errno_of(os.fsync, descriptor) == errno.ENOSPC
+    assert errno_of(os.close, descriptor) == errno.ENOSPC
+    assert small.listed() == ["a"]
+    assert small.get("a") == b"old"
+    assert (small.path / "data/a").read_bytes() == b"old"
+    assert os.listdir(small.path / "data") == ["a"]
+    assert (small.path / "data/new").exists() is False
+
+
+def test_a_staging_disk_too_small_for_the_base(small):
+    small.put("a", b"x" * 2_000_000)
+    descriptor = os.open(small.path / "data/a", os.O_WRONLY)
+    assert errno_of(os.pwrite, descriptor, b"1", 0) == errno.ENOSPC
+    os.truncate(small.path / "data/a", 10)
+    assert errno_of(os.pwrite, descriptor, b"2", 1) == errno.ENOSPC
+    assert errno_of(os.close, descriptor) == errno.ENOSPC
+    assert small.get("a") == b"x" * 10
+
+
+def test_starting_over_after_a_full_staging_disk(small):
+    with (small.path / "data/a").open("wb", buffering=0) as file:
+        assert errno_of(write_until_refused, file.fileno()) == errno.ENOSPC
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), b"less", 0)
+    assert small.get("a") == b"less"
