@@ -19,6 +19,7 @@ from appliance.model.objects import (
     ListPage,
     ListRequest,
     ObjectInfo,
+    ObjectPart,
     PartInfo,
     PartPage,
     PutOptions,
@@ -106,6 +107,14 @@ class Cache(Protocol):
         ...
 
     async def head(self, bucket: str, key: str) -> ObjectInfo: ...
+    def holds_below(self, bucket: str, prefix: str) -> bool:
+        """Whether anything whose key begins with `prefix` is here to be served while the backend is away. Looks at every entry."""
+        ...
+
+    async def part(self, bucket: str, key: str, number: int, *, version: str) -> ObjectPart:
+        """Where a part lies, from the backend: for objects uploaded in parts whose `part_sizes` are not known."""
+        ...
+
     async def list_objects(self, bucket: str, request: ListRequest) -> ListPage: ...
 
     # --- writing -----------------------------------------------------------------

@@ -142,6 +142,10 @@ class ObjectCache(Forward):
             return info
         return await self._opener.head((bucket, key), self._routes.find(bucket))
 
+    def holds_below(self, bucket: str, prefix: str) -> bool:
+        serves = self._routes.find(bucket).policy.on_outage == "serve"
+        return serves and self._index.holds_below(bucket, prefix)
+
     # --- writing ---------------------------------------------------------------
 
     async def delete_bucket(self, bucket: str) -> None:

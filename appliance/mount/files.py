@@ -153,8 +153,7 @@ class Files:
 
     async def write(self, handle: FileHandle, offset: int, data: bytes) -> int:
         """Write all of `data`. After an error the file's writers are told at each step, and nothing is published: see `Draft.broken`."""
-        if handle.broken:
-            raise OSError(handle.broken, "an earlier write to this file failed")
+        handle.check()
         draft = handle.node.draft
         try:
             if draft is None or draft.lock.locked():
@@ -262,8 +261,7 @@ class Files:
             return
         try:
             await self.publish(handle.node)
-            if handle.broken:
-                raise OSError(handle.broken, "a write to this file failed")
+            handle.check()
         except (ApplianceError, OSError):
             # If this was the last close, the name now stands for what the backend has, and the kernel must ask.
             await self._forget_name(handle.node)

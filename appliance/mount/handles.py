@@ -34,6 +34,11 @@ class FileHandle:
         self.writable = writable
         self.broken = 0
 
+    def check(self) -> None:
+        """Raise OSError if a write failed."""
+        if self.broken:
+            raise OSError(self.broken, "an earlier write to this file failed")
+
 
 class DirectoryHandle:
     """An open directory: the entries listed so far. An entry's offset is its place in `entries`, so offsets survive any change."""

@@ -101,8 +101,10 @@ class MountOperations(pyfuse3.Operations):
         return node
 
     def _entry(self, node: Node, timeout: float) -> pyfuse3.EntryAttributes:
-        # A file's attributes change only through this mount (see `inodes`), unless a listing told less than all.
-        attr_timeout = TIMEOUT_MAX_S if node.complete and not node.is_dir else timeout
+        # A file's attributes change only through this mount (see `inodes`). A listing tells less: enough for one `ls -l`.
+        attr_timeout = timeout
+        if not node.is_dir:
+            attr_timeout = TIMEOUT_MAX_S if node.complete else min(timeout, self._tree.grace_s)
         return self._attributes.of(node, timeout, attr_timeout)
 
     def _found(self, node: Node, timeout: float) -> pyfuse3.EntryAttributes:

@@ -18,6 +18,7 @@ import trio
 from appliance.cache.api import Cache
 from appliance.model.errors import (
     ApplianceError,
+    BackendUnavailableError,
     NoSuchBucketError,
     NoSuchKeyError,
     UnsupportedError,
@@ -66,7 +67,7 @@ class Tree:
         # Has the kernel drop a name, (directory inode, name), soon: it may be waiting for this very request.
         self.drop_name: Callable[[int, bytes], None] = lambda _parent, _name: None
         self._world = world
-        self._grace_s = grace_s
+        self.grace_s = grace_s
         self._hints = Hints(recent)
         self._several = inodes.root.bucket == ""
 
@@ -78,13 +79,13 @@ class Tree:
 
     def directory_timeout(self, bucket: str, key: str) -> float:
         if bucket == "":
-            return self._grace_s
-        return max(self.cache.trust_seconds(bucket, key), self._grace_s)
+            return self.grace_s
+        return max(self.cache.trust_seconds(bucket, key), self.grace_s)
 
     def absent_timeout(self, bucket: str, key: str) -> float:
         """As `file_timeout`, for names that stand for nothing: short where others may write, who like to see their file appear."""
         trust = self.cache.trust_seconds(bucket, key)
-        return trust if math.isinf(trust) else min(trust, self._grace_s)
+        return trust if math.isinf(trust) else min(trust, self.grace_s)
 
     # --- lookup --------------------------------------------------------------------
 
@@ -103,7 +104,10 @@ class Tree:
         if known is not None:
             return known
         mark = self.recent.mark()
-        info, page = await self._ask(bucket, key)
+        try:
+            info, page = await self._ask(bucket, key)
+        except BackendUnavailableError:
+            return await self._unchecked(bucket, key)
         is_dir = bool(page.objects or page.common_prefixes)
         marker = await self._marker(bucket, key + "/", page)
         # A file may have been created here while the backend was asked.
@@ -137,6 +141,18 @@ class Tree:
                 node = self._file(bucket, key, info, now)
                 return node, self.file_timeout(bucket, key)
         return None
+
+    async def _unchecked(self, bucket: str, key: str) -> tuple[Node, float]:
+        """What the cache serves of a name while the backend is away; and directories in which there is such a thing.
+
+        Raises BackendUnavailableError where that is nothing, as nobody can tell whether the backend has it.
+        """
+        if self.cache.holds_below(bucket, key + "/"):
+            return self.inodes.directory(bucket, key + "/"), 0.0
+        info = await self._head(bucket, key)
+        if info is None:
+            raise BackendUnavailableError(bucket=bucket, key=key)
+        return self.inodes.file(bucket, key, info, complete=True), 0.0
 
     async def _ask(self, bucket: str, key: str) -> tuple[ObjectInfo | None, ListPage]:
         """Ask the cache: the file's info, and the first entry of the directory of that name."""
@@ -241,6 +257,10 @@ class Tree:
                 if node is not None:
                     self.inodes.supersede(node)
                 return None, 0.0
+            except BackendUnavailableError:
+                if not self.cache.holds_below(bucket, ""):
+                    raise
+                return self.inodes.directory(bucket, ""), 0.0
             node = self.inodes.directory(bucket, "")
             node.changed_ns = max(node.changed_ns, created_ns)
             node.believed_until = now + self._bucket_timeout(bucket)
@@ -280,7 +300,7 @@ class Tree:
             return file, 0.0
         node = self._listed_file(bucket, key, entry.info)
         node.not_directory_until = now + max(self.file_timeout(bucket, key), NOT_DIRECTORY_S)
-        return node, 0.0 if changed else max(self.file_timeout(bucket, key), self._grace_s)
+        return node, 0.0 if changed else max(self.file_timeout(bucket, key), self.grace_s)
 
     def _listed_file(self, bucket: str, key: str, info: ObjectInfo) -> Node:
         """A listing tells name, size and time; the cache may know the metadata of the same version without asking."""

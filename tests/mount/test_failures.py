@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from tests.support.mount_process import MountProcess
+
 pytestmark = pytest.mark.real
 
 
@@ -112,3 +114,21 @@ def test_a_bug_in_a_handler_is_an_error_and_not_the_end_of_the_mount(box, failin
     assert errno_of((box / "unknown").stat) == errno.EIO
     failing("")
     assert not (box / "unknown").exists()
+
+
+def test_what_is_cached_is_read_while_the_backend_is_away(tmp_path):
+    """Freshness 0, and nothing the kernel believes: each open asks, and nobody answers."""
+    with MountProcess(tmp_path, freshness_s=0, mount={"grace_s": 0}) as process:
+        process.put("d/e/cached", b"1" * 1000)
+        path = process.path / "data/d/e/cached"
+        process.get("d/e/cached")
+        process.call("fail", error="BackendUnavailableError")
+        assert path.read_bytes() == b"1" * 1000
+        assert path.stat().st_size == 1000
+        assert errno_of((process.path / "data/d/unknown").stat) == errno.EIO
+        assert errno_of((process.path / "data/x").stat) == errno.EIO
+        assert errno_of((process.path / "other").stat) == errno.EIO
+        process.call("fail", error="")
+        process.put("d/e/cached", b"new")
+        assert path.read_bytes() == b"new"
+        assert not (process.path / "data/d/unknown").exists()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from appliance.cache.api import Invalidation
 from appliance.model.objects import ObjectInfo
 from appliance.mount.inodes import ROOT, Inodes
-from appliance.mount.invalidate import names_to_drop
+from appliance.mount.invalidate import Invalidator, names_to_drop
+from appliance.mount.recent import Recent
 
 
 def info(version, size=1):
@@ -164,3 +166,27 @@ def test_a_file_that_is_being_made_here_is_left_alone(inodes):
 
 def test_names_in_unknown_directories_are_nobodys(inodes):
     assert drops(inodes, "unknown/a", None) == set()
+
+
+async def test_every_directory_that_may_be_empty_is_checked(inodes):
+    told = []
+
+    class Kernel:
+        def invalidate_entry(self, inode_p, name):
+            told.append((inode_p, name))
+
+    async def exists(_bucket, directory):
+        return directory == "kept/"
+
+    invalidator = Invalidator(inodes, Recent(), Kernel())
+    for directory in ("kept/", "gone/"):
+        inodes.directory("b", directory).shown = True
+        known(inodes, directory + "a")
+        invalidator.changed(Invalidation("b", directory + "a", "s3", None))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, exists)
+        await invalidator.settled()
+        nursery.cancel_scope.cancel()
+    assert (ROOT, b"gone") in told
+    assert (ROOT, b"kept") not in told
+    assert inodes.find("b", "gone/") is None

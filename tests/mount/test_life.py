@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import stat
 import subprocess
 import threading
 
@@ -234,3 +235,23 @@ def test_starting_over_after_a_full_staging_disk(small):
         os.ftruncate(file.fileno(), 0)
         os.pwrite(file.fileno(), b"less", 0)
     assert small.get("a") == b"less"
+
+
+def test_what_listings_do_not_tell_is_asked_for(tmp_path):
+    with MountProcess(tmp_path, backend="bare", mount={"grace_s": 0}) as process:
+        process.call(
+            "foreign_put_metadata",
+            key="a",
+            metadata={"mode": "0100600", "mtime": "1500000000", "colour": "red"},
+        )
+        assert [entry.name for entry in os.scandir(process.path / "data")] == ["a"]
+        path = process.path / "data/a"
+        facts = path.stat()
+        assert (stat.S_IMODE(facts.st_mode), facts.st_mtime) == (0o600, 1.5e9)
+        os.scandir(process.path / "data").close()
+        path.chmod(0o640)
+        assert process.head("a")["metadata"] == {
+            "mode": "0100640",
+            "mtime": "1500000000",
+            "colour": "red",
+        }

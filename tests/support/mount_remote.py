@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from msgspec import structs
 
 from appliance.assembly.wiring import PluginHost
 from appliance.cache.object_cache import ObjectCache
@@ -18,7 +19,7 @@ from appliance.cache.routes import Route, Routes
 from appliance.cache.store import Store
 from appliance.journal.journal import Journal
 from appliance.model import errors
-from appliance.model.objects import ListRequest, PutOptions
+from appliance.model.objects import ListPage, ListRequest, PutOptions
 from appliance.mount import Mount
 from appliance.plugin import Backend, BackendConfig, BytesBody
 from appliance.policy.buckets import BucketPolicy
@@ -77,7 +78,15 @@ for _name in _OPERATIONS:
 
 
 class FaultyMemory(Faulty, MemoryBackend):
-    pass
+    bare = False
+
+    async def list_objects(self, bucket: str, request: ListRequest) -> ListPage:
+        """With `bare`, as S3 lists: without metadata."""
+        page = await super().list_objects(bucket, request)
+        if not self.bare:
+            return page
+        objects = [structs.replace(info, metadata={}) for info in page.objects]
+        return structs.replace(page, objects=objects)
 
 
 class FaultyPosix(Faulty, PosixBackend):
@@ -85,10 +94,14 @@ class FaultyPosix(Faulty, PosixBackend):
 
 
 def make_backend(kind: str, data: Path, world: RealWorld) -> Faulty:
-    """A backend of `kind`: "memory", or "posix" below the data directory."""
+    """A backend of `kind`: "memory", "bare" (listings without metadata), or "posix" below the data directory."""
     config = BackendConfig(name=kind, host=PluginHost(world, kind))
     if kind == "memory":
         return FaultyMemory(config)
+    if kind == "bare":
+        backend = FaultyMemory(config)
+        backend.bare = True
+        return backend
     root = data / "buckets"
     root.mkdir(exist_ok=True)
     backend = FaultyPosix(config, posix_options.parse(f"posix://{root}", kind, {}))
@@ -156,6 +169,11 @@ class Remote:
         """Behind the appliance's back."""
         body = BytesBody(base64.b64decode(data))
         await super(Faulty, self._backend).put(bucket, key, body, PutOptions())
+
+    async def foreign_put_metadata(self, key: str, metadata: dict[str, str]) -> None:
+        """As `foreign_put`, of an object with metadata, in the bucket "data"."""
+        options = PutOptions(metadata=metadata)
+        await super(Faulty, self._backend).put("data", key, BytesBody(b"1"), options)
 
     async def get(self, bucket: str, key: str) -> str:
         reader = await self._cache.open(bucket, key)
