@@ -13,6 +13,7 @@ from appliance.model.objects import (
     BucketInfo,
     ListPage,
     ListRequest,
+    ObjectPart,
     PartInfo,
     PartPage,
     PutOptions,
@@ -46,6 +47,9 @@ class Forward:
         await self._routes.find(bucket).backend.create_bucket(bucket)
 
     # --- reading ---------------------------------------------------------------
+
+    async def part(self, bucket: str, key: str, number: int, *, version: str) -> ObjectPart:
+        return await self._routes.find(bucket).backend.part(bucket, key, number, version=version)
 
     async def list_objects(self, bucket: str, request: ListRequest) -> ListPage:
         return await self._routes.find(bucket).backend.list_objects(bucket, request)

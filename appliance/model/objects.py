@@ -5,9 +5,12 @@ Times are nanoseconds since the Unix epoch (`*_ns`), sizes are bytes (`size`, `*
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from appliance.model.errors import NotModifiedError, PreconditionFailedError
+from appliance.model.ranges import ByteRange
 
 
 class BucketInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,24 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     part_sizes: tuple[int, ...] = ()
     part_checksums: tuple[dict[str, str], ...] = ()
     tag_count: int = 0
+
+
+_MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})\Z")
+
+
+def part_count(info: ObjectInfo) -> int:
+    """How many parts an object was uploaded in; 0 if not in parts. Without the parts' sizes the ETag's `-N` tells."""
+    if info.part_sizes:
+        return len(info.part_sizes)
+    match = _MULTIPART_ETAG.match(info.etag)
+    return int(match[1]) if match else 0
+
+
+class ObjectPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the `count` parts that an object was uploaded in, and where it lies."""
+
+    range: ByteRange
+    count: int
 
 
 # System headers kept with an object and given back as they came:

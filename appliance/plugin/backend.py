@@ -28,6 +28,7 @@ from appliance.model.objects import (
     ListPage,
     ListRequest,
     ObjectInfo,
+    ObjectPart,
     PartInfo,
     PartPage,
     PutOptions,
@@ -194,6 +195,17 @@ class Backend(ABC):
         With `version`, raises VersionChangedError unless the object still is that version. Raises NoSuchBucketError, NoSuchKeyError,
         InvalidRangeError, NotModifiedError and PreconditionFailedError on entry.
         """
+
+    async def part(self, bucket: str, key: str, number: int, *, version: str = "") -> ObjectPart:
+        """Where part `number` (from 1) lies in an object uploaded in parts; asked only where `ObjectInfo.part_sizes` does not tell.
+
+        `version` as in `read`. Raises UnsupportedError where nobody knows.
+        """
+        raise UnsupportedError(
+            f"The backend {self.name} does not know where the parts of its objects lie.",
+            bucket=bucket,
+            key=key,
+        )
 
     async def open_local(self, bucket: str, key: str, *, version: str = "") -> LocalFile | None:
         """The object as an open file, if this backend keeps objects in local files (`Capabilities.local_files`); errors as `read`."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from appliance.cache.api import Reader
 from appliance.model.names import check_bucket_name, check_key
-from appliance.model.objects import ObjectInfo
+from appliance.model.objects import ObjectInfo, part_count
 from appliance.model.ranges import ByteRange
 from appliance.plugin import Chunk
 from appliance.s3.http.errors import TruncatedFileError
@@ -48,6 +48,8 @@ def get_object_nowait(call: Call) -> Response | None:
         return None
     response = None
     try:
+        if _unknown_part(call, reader.info):
+            return None
         status, lines, wanted = _describe(call, reader.info)
         body = _bytes_nowait(reader, wanted)
         if body is not None:
@@ -65,7 +67,7 @@ async def get_object(call: Call) -> Response:
     check_key(call.key)
     reader = await call.cache.open(call.bucket, call.key)
     try:
-        status, lines, wanted = _describe(call, reader.info)
+        status, lines, wanted = await _describe_part(call, reader.info)
         body = await _bytes(reader, wanted)
     except BaseException:
         reader.close()
@@ -79,7 +81,9 @@ def head_object_nowait(call: Call) -> Response | None:
     """HeadObject if the cache may tell at once."""
     call.check_version()
     info = call.cache.head_nowait(call.bucket, call.key)
-    return None if info is None else _head(call, info)
+    if info is None or _unknown_part(call, info):
+        return None
+    return _head(_describe(call, info))
 
 
 async def head_object(call: Call) -> Response:
@@ -87,11 +91,12 @@ async def head_object(call: Call) -> Response:
     call.check_version()
     check_bucket_name(call.bucket)
     check_key(call.key)
-    return _head(call, await call.cache.head(call.bucket, call.key))
+    info = await call.cache.head(call.bucket, call.key)
+    return _head(await _describe_part(call, info))
 
 
-def _head(call: Call, info: ObjectInfo) -> Response:
-    status, lines, wanted = _describe(call, info)
+def _head(described: tuple[int, bytes, ByteRange]) -> Response:
+    status, lines, wanted = described
     return Response(status, lines, content_length=wanted.length)
 
 
@@ -131,8 +136,30 @@ async def _bytes(reader: Reader, wanted: ByteRange) -> bytes | ReaderBody:
     return data
 
 
-def _describe(call: Call, info: ObjectInfo) -> tuple[int, bytes, ByteRange]:
-    """Status, header lines and bytes wanted. Raises NotModifiedError, PreconditionFailedError, InvalidRangeError, ..."""
+def _unknown_part(call: Call, info: ObjectInfo) -> int:
+    """The number of a part that is asked for, if only the backend can tell where it lies; else 0."""
+    if not call.query or info.part_sizes:
+        return 0
+    number = part_number(call.query) or 0
+    return number if 1 < part_count(info) >= number else 0
+
+
+async def _describe_part(call: Call, info: ObjectInfo) -> tuple[int, bytes, ByteRange]:
+    """`_describe`, having asked the backend where the part lies."""
+    number = _unknown_part(call, info)
+    if not number:
+        return _describe(call, info)
+    part = await call.cache.part(call.bucket, call.key, number, version=info.version)
+    return _describe(call, info, part.range)
+
+
+def _describe(
+    call: Call, info: ObjectInfo, part: ByteRange | None = None
+) -> tuple[int, bytes, ByteRange]:
+    """Status, header lines and bytes wanted. Raises NotModifiedError, PreconditionFailedError, InvalidRangeError, ...
+
+    `part` is where the part lies that is asked for, if `info` does not tell.
+    """
     headers, query = call.headers, call.query
     if not query and _SPECIAL.isdisjoint(headers):
         return 200, _rendered_lines(info, checksums=False), ByteRange(0, info.size)
@@ -152,7 +179,7 @@ def _describe(call: Call, info: ObjectInfo) -> tuple[int, bytes, ByteRange]:
             raise InvalidRequestError(
                 "Cannot specify both Range header and partNumber query parameter"
             )
-        wanted = fields.part_range(info, number)
+        wanted = part or fields.part_range(info, number)
     elif spec is not None:
         wanted = spec.resolve(info.size)
     lines = _lines(

@@ -13,7 +13,8 @@ from email.utils import formatdate, parsedate_to_datetime
 
 import msgspec
 
-from appliance.model.objects import Conditions, ObjectInfo
+from appliance.model.errors import UnsupportedError
+from appliance.model.objects import Conditions, ObjectInfo, part_count
 from appliance.model.ranges import ByteRange, RangeSpec, parse_range_header
 from appliance.s3.wire.errors import (
     InvalidArgumentValueError,
@@ -161,13 +162,16 @@ def copy_range(spec: RangeSpec, size: int) -> ByteRange:
 def part_range(info: ObjectInfo, part_number: int) -> ByteRange:
     """Where part `part_number` (from 1) lies; an object that was not uploaded in parts is its own part 1.
 
-    Raises InvalidPartNumberError.
+    Raises InvalidPartNumberError, UnsupportedError (its backend keeps no sizes of parts: ask that, see `Backend.part`).
     """
-    sizes = info.part_sizes or (info.size,)
-    if part_number > len(sizes):
+    count = part_count(info) or 1
+    if part_number > count:
         raise InvalidPartNumberError(
-            extra={"PartNumberRequested": str(part_number), "ActualPartCount": str(len(sizes))}
+            extra={"PartNumberRequested": str(part_number), "ActualPartCount": str(count)}
         )
+    sizes = info.part_sizes or (info.size,)
+    if count > len(sizes):
+        raise UnsupportedError("Where the parts of this object lie is not known here.")
     return ByteRange(sum(sizes[: part_number - 1]), sizes[part_number - 1])
 
 
@@ -263,8 +267,8 @@ def object_headers(
         headers.append(("Content-Range", f"bytes {range.offset}-{range.end - 1}/{info.size}"))
     if info.tag_count:
         headers.append(("x-amz-tagging-count", str(info.tag_count)))
-    if part_number is not None and info.part_sizes:
-        headers.append(("x-amz-mp-parts-count", str(len(info.part_sizes))))
+    if part_number is not None and (count := part_count(info)):
+        headers.append(("x-amz-mp-parts-count", str(count)))
     if checksums:
         headers += _checksum_headers(info, range, part_number)
     if overrides:
@@ -282,14 +286,17 @@ def shown_checksums(info: ObjectInfo) -> dict[str, str]:
     """Checksums as clients see them: a composite one carries the number of parts."""
     if info.checksum_type != "COMPOSITE":
         return info.checksums
-    return {name: f"{value}-{len(info.part_sizes)}" for name, value in info.checksums.items()}
+    count = part_count(info)
+    if not count:
+        return info.checksums
+    return {name: f"{value}-{count}" for name, value in info.checksums.items()}
 
 
 def _checksum_headers(
     info: ObjectInfo, asked: ByteRange | None, part_number: int | None
 ) -> Headers:
     """Of the whole object, or of the part asked for; a range of bytes has none."""
-    if part_number is not None and info.part_sizes:
+    if part_number is not None and part_count(info):
         parts = info.part_checksums
         values = parts[part_number - 1] if part_number <= len(parts) else {}
     elif asked is None or asked.length == info.size:

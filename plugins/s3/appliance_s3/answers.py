@@ -18,7 +18,14 @@ from typing import Any
 
 from appliance.model.checksums import ALGORITHMS
 from appliance.model.errors import BackendUnavailableError
-from appliance.model.objects import SYSTEM_HEADERS, ListPage, ObjectInfo, PartInfo, UploadInfo
+from appliance.model.objects import (
+    SYSTEM_HEADERS,
+    ListPage,
+    ObjectInfo,
+    ObjectPart,
+    PartInfo,
+    UploadInfo,
+)
 from appliance.model.ranges import ByteRange
 
 _ENCODED_WORD = re.compile(r"=\?[A-Za-z0-9-]+\?[BbQq]\?[^?\s]*\?=")
@@ -147,6 +154,17 @@ def answered_range(response: Mapping[str, Any]) -> ByteRange:
     if not length.isdigit():
         raise BackendUnavailableError("The backend's answer does not say how long the object is.")
     return ByteRange(0, int(length))
+
+
+def object_part(response: Mapping[str, Any]) -> ObjectPart | None:
+    """Where a part lies, from HeadObject with its number; None where the upstream does not say (radosgw, for one, ignores the number)."""
+    headers: dict[str, str] = response["ResponseMetadata"]["HTTPHeaders"]
+    count = headers.get("x-amz-mp-parts-count", "")
+    match = _CONTENT_RANGE.match(headers.get("content-range", ""))
+    if match is None or not count.isdigit():
+        return None
+    first, last = int(match[1]), int(match[2])
+    return ObjectPart(range=ByteRange(first, last - first + 1), count=int(count))
 
 
 def is_md5(etag: str, headers: Mapping[str, str]) -> bool:

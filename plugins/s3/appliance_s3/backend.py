@@ -39,6 +39,7 @@ from appliance.model.objects import (
     ListPage,
     ListRequest,
     ObjectInfo,
+    ObjectPart,
     PartInfo,
     PartPage,
     PutOptions,
@@ -48,7 +49,7 @@ from appliance.model.objects import (
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin import Backend, Body, Capabilities, Host, ObjectStream
 from appliance_s3.abilities import Abilities
-from appliance_s3.answers import list_page, object_info
+from appliance_s3.answers import list_page, object_info, object_part
 from appliance_s3.buckets import Buckets
 from appliance_s3.copying import Copier
 from appliance_s3.deleting import delete_batch
@@ -173,6 +174,19 @@ class S3Backend(Backend):
             raise await self._buckets.missing_key(error) from None
         self._buckets.seen(place["Bucket"])
         return object_info(where.key, answer)
+
+    async def part(self, bucket: str, key: str, number: int, *, version: str = "") -> ObjectPart:
+        where = self._where("HEAD of a part", bucket, key)
+        parameters = {**self._names.existing(bucket, key), "PartNumber": number}
+        answer = await self._sender.call(where, "head_object", parameters)
+        found = object_part(answer)
+        if found is None:
+            raise UnsupportedError(
+                f"The upstream of backend {self.name} does not tell where the parts of an object lie."
+            )
+        if version and object_info(key, answer).version != version:
+            raise VersionChangedError(bucket=bucket, key=key)
+        return found
 
     def read(
         self,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.model.errors import ApplianceError
+from appliance.model.errors import ApplianceError, UnsupportedError
 from appliance.model.names import key_bytes
 from appliance.model.objects import Conditions, ObjectInfo
 from appliance.model.ranges import ByteRange, RangeSpec
@@ -292,3 +292,15 @@ def test_any_headers_parse_or_raise_a_domain_error(headers):
     assert isinstance(fields.if_range_holds(headers, INFO), bool)
     assert isinstance(outcome(fields.copy_source, headers), CopySource | ApplianceError)
     assert isinstance(outcome(fields.copy_source_range, headers), RangeSpec | None | ApplianceError)
+
+
+def test_a_composite_checksum_takes_the_number_of_parts_from_the_etag_where_sizes_are_unknown():
+    facts = {"key": "k", "size": 20, "version": "v", "modified_ns": 0}
+    sums = {"checksums": {"sha1": "whole"}, "checksum_type": "COMPOSITE"}
+    info = ObjectInfo(etag="0" * 32 + "-12", **facts, **sums)
+    assert fields.shown_checksums(info) == {"sha1": "whole-12"}
+    assert fields.shown_checksums(ObjectInfo(etag="e", **facts, **sums)) == {"sha1": "whole"}
+    with pytest.raises(UnsupportedError):
+        fields.part_range(info, 2)
+    with pytest.raises(InvalidPartNumberError):
+        fields.part_range(info, 13)

@@ -21,6 +21,7 @@ from appliance.model.objects import (
     PartPage,
     UploadInfo,
     UploadPage,
+    part_count,
 )
 from appliance.s3.wire.errors import message_of, row_of
 from appliance.s3.wire.headers import shown_checksums
@@ -249,7 +250,7 @@ def object_attributes(
     if "Checksum" in wanted and info.checksums:
         values = _checksums(shown_checksums(info), info.checksum_type)
         parts.append(f"<Checksum>{values}</Checksum>")
-    if "ObjectParts" in wanted and info.part_sizes:
+    if "ObjectParts" in wanted and part_count(info):
         parts.append(_object_parts(info, part_marker, max_parts))
     if "StorageClass" in wanted:
         parts.append(element("StorageClass", _storage_class(info)))
@@ -259,7 +260,10 @@ def object_attributes(
 
 
 def _object_parts(info: ObjectInfo, marker: int, limit: int) -> str:
-    total = len(info.part_sizes)
+    total = part_count(info)
+    if not info.part_sizes:
+        # As of AWS's objects without checksums: how many there are, and nothing about each.
+        return f"<ObjectParts><PartsCount>{total}</PartsCount></ObjectParts>"
     shown = range(marker + 1, min(marker + limit, total) + 1)
     truncated = bool(shown) and shown[-1] < total
     rows = []
