@@ -9,8 +9,9 @@ Its own is only what happens on each hit (`open_nowait`): a dict lookup, a check
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
@@ -46,6 +47,10 @@ from appliance.plugin import Body
 from appliance.world import World
 
 
+# How long a write that is done waits at most for those who must know. A kernel that is told late still asks anew soon after.
+TOLD_TIMEOUT_S = 5.0
+
+
 class ObjectCache(Forward):
     """See `appliance.cache.api.Cache`. `run` must be running while it is used; the journal's own `run` too."""
 
@@ -69,6 +74,7 @@ class ObjectCache(Forward):
         self._world = world
         self._journal = journal
         self._listeners: dict[object, Callable[[Invalidation], None]] = {}
+        self._waits: dict[object, Callable[[str, str], Awaitable[None]]] = {}
         self._coherence = coherence or LocalCoherence(world, journal)
         marks = limits.watermarks(store.space()[1])
         self._index = Index(journal, marks, open_files_max=limits.open_files_max)
@@ -85,6 +91,7 @@ class ObjectCache(Forward):
             on_foreign_change=lambda name, info: self._tell(name, "backend", info),
         )
         self._writer = Writer(world, store, self._index, self._coherence, self._opener, self._tell)
+        self._writer.told = self._told
         self._care = Care(
             world, journal, store, self._index, self._opener, self._coherence, routes, limits
         )
@@ -200,17 +207,18 @@ class ObjectCache(Forward):
                 conditions,
                 origin,
             )
-        async with self._writer.write(route, (bucket, key), "copy", origin) as write:
-            info = await route.backend.copy(
-                source_bucket,
-                source_key,
-                bucket,
-                key,
-                source_version=source_version,
-                options=options,
-                conditions=conditions,
-            )
-            write.done(info)
+        with self._distrusting((source_bucket, source_key), source_version):
+            async with self._writer.write(route, (bucket, key), "copy", origin) as write:
+                info = await route.backend.copy(
+                    source_bucket,
+                    source_key,
+                    bucket,
+                    key,
+                    source_version=source_version,
+                    options=options,
+                    conditions=conditions,
+                )
+                write.done(info)
         return info
 
     async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
@@ -234,16 +242,17 @@ class ObjectCache(Forward):
     ) -> PartInfo:
         backend = self._routes.find(bucket).backend
         if self._routes.find(source_bucket).backend is backend:
-            return await backend.copy_part(
-                source_bucket,
-                source_key,
-                bucket,
-                key,
-                upload_id,
-                number,
-                range=range,
-                source_version=source_version,
-            )
+            with self._distrusting((source_bucket, source_key), source_version):
+                return await backend.copy_part(
+                    source_bucket,
+                    source_key,
+                    bucket,
+                    key,
+                    upload_id,
+                    number,
+                    range=range,
+                    source_version=source_version,
+                )
         reader = await self._open_version((source_bucket, source_key), source_version)
         try:
             wanted = range or ByteRange(0, reader.info.size)
@@ -276,10 +285,21 @@ class ObjectCache(Forward):
 
     # --- coherence -------------------------------------------------------------------
 
-    def subscribe(self, listener: Callable[[Invalidation], None]) -> Callable[[], None]:
+    def subscribe(
+        self,
+        listener: Callable[[Invalidation], None],
+        told: Callable[[str, str], Awaitable[None]] | None = None,
+    ) -> Callable[[], None]:
         token = object()
         self._listeners[token] = listener
-        return lambda: self._listeners.pop(token, None) and None
+        if told is not None:
+            self._waits[token] = told
+
+        def unsubscribe() -> None:
+            self._listeners.pop(token, None)
+            self._waits.pop(token, None)
+
+        return unsubscribe
 
     def trust_seconds(self, bucket: str, key: str = "") -> float:
         """0 while a write there is in progress or of unknown outcome: what is read meanwhile may be the state before it."""
@@ -318,6 +338,17 @@ class ObjectCache(Forward):
         return statistics
 
     # --- inside ------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _distrusting(self, name: Name, version: str) -> Iterator[None]:
+        """Where the backend says that `name` no longer is `version`, our entry of that version is not believed any more."""
+        try:
+            yield
+        except VersionChangedError:
+            entry = self._index.get(name)
+            if entry is not None and entry.info.version == version:
+                self._index.drop(name, "changed behind the cache")
+            raise
 
     async def _open_version(self, name: Name, version: str) -> Reader:
         reader = await self.open(*name)
@@ -364,6 +395,15 @@ class ObjectCache(Forward):
         change = Invalidation(name[0], name[1], origin, info, pending)
         for listener in tuple(self._listeners.values()):
             listener(change)
+
+    async def _told(self, names: Sequence[Name], origin: str) -> None:
+        """Before a write is acknowledged: see `subscribe`."""
+        if origin != "s3" or not self._waits:
+            return
+        with trio.move_on_after(TOLD_TIMEOUT_S):
+            for told in tuple(self._waits.values()):
+                for name in names:
+                    await told(*name)
 
 
 def is_at(key: str, place: str) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Awaitable, Callable
+
 from appliance.model.errors import (
     EntityTooLargeError,
     NotModifiedError,
     PreconditionFailedError,
+    VersionChangedError,
 )
 from appliance.model.names import check_key
 from appliance.model.objects import PUT_SIZE_MAX, ObjectInfo, PutOptions
@@ -23,20 +27,18 @@ from appliance.s3.wire.xml import render
 _PLACEMENT = ("x-amz-storage-class", "x-amz-website-redirect-location")
 
 
+# How often a source is looked at anew that somebody else goes on overwriting.
+ATTEMPTS = 10
+
+
 async def copy_object(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html."""
     check_key(call.key)
-    source, info = await _source(call)
-    if info.size > PUT_SIZE_MAX:
-        raise EntityTooLargeError(
-            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
-        )
-    options = await _options(call, source, info)
-    if options is None and (source.bucket, source.key) == (call.bucket, call.key):
-        raise InvalidCopyError
     conditions = fields.conditions(call.headers)
+    source = _source(call)
 
-    async def copy() -> bytes:
+    async def copy(info: ObjectInfo) -> bytes:
+        options = await _options(call, source, info)
         copied = await call.cache.copy(
             source.bucket,
             source.key,
@@ -48,7 +50,9 @@ async def copy_object(call: Call) -> Response:
         )
         return render.copy_object_result(copied)
 
-    return await patiently(call, copy)
+    info = await _current(call, source)
+    _check_copy(call, source, info)
+    return await patiently(call, functools.partial(_copied, call, source, info, copy))
 
 
 async def upload_part_copy(call: Call) -> Response:
@@ -56,10 +60,9 @@ async def upload_part_copy(call: Call) -> Response:
     upload_id, number = upload_target(call)
     refuse_unsupported(call.headers)
     spec = fields.copy_source_range(call.headers)
-    source, info = await _source(call)
-    wanted = fields.copy_range(spec, info.size) if spec else None
+    source = _source(call)
 
-    async def copy() -> bytes:
+    async def copy(info: ObjectInfo) -> bytes:
         part = await call.cache.copy_part(
             source.bucket,
             source.key,
@@ -67,35 +70,78 @@ async def upload_part_copy(call: Call) -> Response:
             call.key,
             upload_id,
             number,
-            range=wanted,
+            range=fields.copy_range(spec, info.size) if spec else None,
             source_version=info.version,
         )
         return render.copy_part_result(part)
 
-    return await patiently(call, copy)
+    info = await _current(call, source)
+    if spec:
+        fields.copy_range(spec, info.size)
+    return await patiently(call, functools.partial(_copied, call, source, info, copy))
 
 
-async def _source(call: Call) -> tuple[CopySource, ObjectInfo]:
-    """The source and what it is now. Its conditions must hold: both kinds of failure are 412 here."""
+async def _copied(
+    call: Call,
+    source: CopySource,
+    info: ObjectInfo,
+    copy: Callable[[ObjectInfo], Awaitable[bytes]],
+) -> bytes:
+    """What `copy` returns for the source as it is: if it is overwritten meanwhile, the client means what is there now.
+
+    Raises VersionChangedError if that never ends.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await copy(info)
+        except VersionChangedError:
+            info = await _current(call, source)
+    return await copy(info)
+
+
+def _source(call: Call) -> CopySource:
     source = fields.copy_source(call.headers)
     if source.version_id not in {"", "null"}:
         raise NoSuchVersionError(bucket=source.bucket, key=source.key)
+    return source
+
+
+async def _current(call: Call, source: CopySource) -> ObjectInfo:
+    """What the source is now. Its conditions must hold: both kinds of failure are 412 here."""
     info = await call.cache.head(source.bucket, source.key)
     try:
         fields.copy_conditions(call.headers).check_read(info)
     except NotModifiedError:
         raise PreconditionFailedError(key=source.key) from None
-    return source, info
+    return info
+
+
+def _check_copy(call: Call, source: CopySource, info: ObjectInfo) -> None:
+    """Raise EntityTooLargeError, InvalidCopyError."""
+    if info.size > PUT_SIZE_MAX:
+        raise EntityTooLargeError(
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
+        )
+    if (source.bucket, source.key) == (call.bucket, call.key) and not _changes(call):
+        raise InvalidCopyError
+
+
+def _changes(call: Call) -> bool:
+    """Whether the copy is to carry anything else than its source."""
+    directives = fields.copy_directives(call.headers)
+    given = directives.options
+    placed = any(name in given.headers for name in _PLACEMENT)
+    return directives.replace_metadata or directives.replace_tags or bool(given.checksums) or placed
 
 
 async def _options(call: Call, source: CopySource, info: ObjectInfo) -> PutOptions | None:
     """What the copy is to carry; None: everything as in the source."""
+    if not _changes(call):
+        return None
     directives = fields.copy_directives(call.headers)
     given = directives.options
     placement = {name: given.headers[name] for name in _PLACEMENT if name in given.headers}
     replace = directives.replace_metadata
-    if not (replace or directives.replace_tags or given.checksums or placement):
-        return None
     tags = given.tags
     if not directives.replace_tags:
         tags = await call.cache.get_tags(source.bucket, source.key) if info.tag_count else {}

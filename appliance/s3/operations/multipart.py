@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from appliance.model.errors import InvalidPartError
-from appliance.model.objects import CompletedPart, PartInfo, UploadInfo
+import contextlib
+
+from appliance.model.checksums import multipart_etag
+from appliance.model.errors import InvalidPartError, NoSuchKeyError, NoSuchUploadError
+from appliance.model.objects import CompletedPart, Conditions, ObjectInfo, PartInfo, UploadInfo
 from appliance.plugin import Body
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, etag_header, xml
@@ -78,14 +81,41 @@ async def complete_multipart_upload(call: Call) -> Response:
     parts = parse.parse_complete_multipart_upload(
         await read_document(call, checksum_is_of_body=False)
     )
-    await _check_declarations(call, upload_id, parts)
     conditions = fields.conditions(call.headers)
 
     async def complete() -> bytes:
-        info = await call.cache.complete_upload(call.bucket, call.key, upload_id, parts, conditions)
+        try:
+            info = await call.cache.complete_upload(
+                call.bucket, call.key, upload_id, parts, conditions
+            )
+        except NoSuchUploadError as error:
+            info = await _completed_before(call, parts, conditions, error)
         return render.complete_multipart_upload(call.bucket, info, _location(call))
 
+    # What is completed already has no parts left to check.
+    with contextlib.suppress(NoSuchUploadError):
+        await _check_declarations(call, upload_id, parts)
     return await patiently(call, complete)
+
+
+async def _completed_before(
+    call: Call,
+    parts: tuple[CompletedPart, ...],
+    conditions: Conditions,
+    error: NoSuchUploadError,
+) -> ObjectInfo:
+    """The object that these parts made: a client that lost the answer completes again, and is to hear the same. Else raises `error`.
+
+    The ETag tells. Not with conditions, which that very object may contradict, or somebody else's equal one fulfil.
+    """
+    try:
+        etag = multipart_etag(part.etag for part in parts)
+        info = await call.cache.head(call.bucket, call.key)
+    except (ValueError, NoSuchKeyError):
+        raise error from None
+    if conditions or info.etag != etag:
+        raise error
+    return info
 
 
 async def abort_multipart_upload(call: Call) -> Response:

@@ -187,7 +187,10 @@ ROWS: dict[type[ApplianceError], Row] = {
         409,
         "A conflicting conditional operation is currently in progress against this resource. Please try again.",
     ),
-    model.VersionChangedError: Row("InternalError", 500, _INTERNAL),
+    # Only where it goes on being overwritten; SDKs try again after 503.
+    model.VersionChangedError: Row(
+        "SlowDown", 503, "This object is being overwritten. Please try again.", own_words=False
+    ),
     model.InvalidBucketNameError: Row(
         "InvalidBucketName", 400, "The specified bucket is not valid."
     ),

@@ -225,3 +225,23 @@ async def test_what_is_said_about_the_whole_object_must_follow_from_its_parts(
         MultipartUpload={"Parts": parts},
     )
     assert (done["ChecksumCRC32C"], done["ChecksumType"]) == (right, "FULL_OBJECT")
+
+
+async def test_completing_again_is_answered_as_the_first_time(node: RunningEndpoint):
+    s3 = node.s3
+    upload = await begin(node)
+    body = {"Body": b"one", "PartNumber": 1}
+    etag = (await node.call(s3.upload_part, **upload, **body))["ETag"]
+    done = {"MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": etag}]}}
+    first = await node.call(s3.complete_multipart_upload, **upload, **done)
+    for declared in ({}, {"MpuObjectSize": 3}):
+        again = await node.call(s3.complete_multipart_upload, **upload, **done, **declared)
+        assert (again["ETag"], again["Location"]) == (first["ETag"], first["Location"])
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        await node.call(s3.complete_multipart_upload, **upload, **done, IfNoneMatch="*")
+    await node.call(s3.put_object, Bucket="bucket", Key="k", Body=b"another")
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        await node.call(s3.complete_multipart_upload, **upload, **done)
+    await node.call(s3.delete_object, Bucket="bucket", Key="k")
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        await node.call(s3.complete_multipart_upload, **upload, **done)
