@@ -5,7 +5,7 @@ Everything here speaks names, values and errors of `appliance.model`; nothing kn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -207,9 +207,16 @@ class Cache(Protocol):
 
     # --- keeping front ends coherent ---------------------------------------------------
 
-    def subscribe(self, listener: Callable[[Invalidation], None]) -> Callable[[], None]:
+    def subscribe(
+        self,
+        listener: Callable[[Invalidation], None],
+        told: Callable[[str, str], Awaitable[None]] | None = None,
+    ) -> Callable[[], None]:
         """Call `listener`, synchronously, at every change of a name that the cache makes or learns of, before the change is acknowledged;
         it must not block. Returns the function that unsubscribes.
+
+        `told(bucket, key)` returns when everybody behind the listener knows of its changes so far. A write from "s3" waits for it before it
+        is acknowledged, a few seconds at most; others do not, as whoever is to be told may be waiting for them.
         """
         ...
 

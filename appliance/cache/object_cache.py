@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import trio
 
@@ -45,7 +45,6 @@ from appliance.model.objects import (
 from appliance.model.ranges import ByteRange
 from appliance.plugin import Body
 from appliance.world import World
-
 
 # How long a write that is done waits at most for those who must know. A kernel that is told late still asks anew soon after.
 TOLD_TIMEOUT_S = 5.0

@@ -14,7 +14,7 @@ What may go wrong between, and what is then known:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from appliance.cache.coherence import Coherence, Ticket
@@ -80,6 +80,8 @@ class Writer:
         self._coherence = coherence
         self._opener = opener
         self._tell = tell
+        # Returns when the front ends' own clients know, too.
+        self.told: Callable[[Sequence[Name], str], Awaitable[None]] = nobody_to_tell
         self.writes = self.writes_aborted = self.writes_unknown = self.written_bytes = 0
 
     @asynccontextmanager
@@ -104,6 +106,7 @@ class Writer:
                 await self._failed(ticket, error, origin, known=unpublished())
             raise
         await self._commit(route, [write], origin)
+        await self.told([name], origin)
 
     async def put(
         self,
@@ -164,6 +167,7 @@ class Writer:
                 await self._failed(ticket, failure, origin, known=False)
         if gone:
             await self._commit(route, gone, origin)
+            await self.told([write.ticket.name for write in gone], origin)
         return outcomes
 
     # --- before ------------------------------------------------------------------------
@@ -288,3 +292,7 @@ class Writer:
             "writes_unknown_total": self.writes_unknown,
             "written_bytes_total": self.written_bytes,
         }
+
+
+async def nobody_to_tell(_names: Sequence[Name], _origin: str) -> None:
+    """No front end waits for anybody."""

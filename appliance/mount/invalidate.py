@@ -1,8 +1,8 @@
 """Keeping the kernel's caches exact: what changes elsewhere is dropped here, as soon as the cache tells.
 
-The cache tells synchronously (`changed`), before the change is acknowledged. The tables are corrected at once; the kernel is told by a
-task, in threads, since it may have to wait for requests in the same directory that this process must answer first. `settled` waits until
-all that was told has reached the kernel.
+The cache tells synchronously (`changed`), before the change is acknowledged. The tables are corrected at once; the kernel is told by
+tasks, in threads, since it may have to wait for requests in the same directory that this process must answer first. The cache waits for
+that (`told`) before it acknowledges a change that did not come through the mount, but not for long.
 
 A file that has a new version loses its name in the kernel, and gets a new inode at the next lookup; its old inode stays as it is, so pages
 are never invalidated. A directory that exists before and after is left alone: dropping it would drop everything cached below it, and the
@@ -47,6 +47,9 @@ def names_to_drop(inodes: Inodes, change: Invalidation) -> Iterator[tuple[int, b
     touched = [file_key] if file_key else []
     if change.info is not None:
         touched += [directory.removesuffix("/") for directory in ancestors(file_key)]
+    elif change.pending:
+        # The kernel asks again until it is known what became of the write; nothing is hidden yet.
+        yield from _absent_above(inodes, bucket, file_key)
     for name in touched:
         node = inodes.find(bucket, name)
         directory = inodes.find(bucket, name + "/")
@@ -68,20 +71,34 @@ def names_to_drop(inodes: Inodes, change: Invalidation) -> Iterator[tuple[int, b
             yield parent.ino, component
 
 
+def _absent_above(inodes: Inodes, bucket: str, key: str) -> Iterator[tuple[int, bytes]]:
+    """Names above `key` that stand for nothing, which the kernel may believe."""
+    for directory in ancestors(key):
+        name = directory.removesuffix("/")
+        if inodes.find(bucket, directory) is None and inodes.find(bucket, name) is None:
+            parent_key, component = split(name)
+            parent = inodes.find(bucket, parent_key)
+            if parent is not None and parent.shown:
+                yield parent.ino, component
+
+
 def _is_news(node: Node, change: Invalidation) -> bool:
     """True unless `change` tells of the very version that `node` stands for."""
     return change.info is None or node.info is None or change.info.version != node.info.version
 
 
 class Invalidator:
-    """Tells the kernel. `vanished` asks whether a directory has nothing in it any more, after something in it was deleted elsewhere."""
+    """Tells the kernel. `exists` of `run` asks whether a directory has anything in it, after something in it was deleted elsewhere."""
 
     def __init__(self, inodes: Inodes, recent: Recent, kernel: Kernel) -> None:
         self._inodes = inodes
         self._recent = recent
         self._kernel = kernel
-        self._names: dict[tuple[int, bytes], None] = {}
+        # What is to be told, and what is being told; each with what is set when the kernel knows.
+        self._names: dict[tuple[int, bytes], trio.Event] = {}
+        self._telling: dict[tuple[int, bytes], trio.Event] = {}
         self._directories: dict[tuple[str, str], None] = {}
+        self._tasks = 0
         self._work = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -101,7 +118,7 @@ class Invalidator:
                 parent.changed_ns, 0 if change.info is None else change.info.modified_ns
             )
         for name in names_to_drop(self._inodes, change):
-            self._names[name] = None
+            self._names.setdefault(name, trio.Event())
         if change.info is None and not change.pending:
             self._directories.update(
                 ((change.bucket, directory), None)
@@ -125,40 +142,69 @@ class Invalidator:
 
     def drop_soon(self, parent: int, name: bytes) -> None:
         """Have the kernel drop a name; does not wait for it."""
-        self._names[parent, name] = None
+        self._names.setdefault((parent, name), trio.Event())
         self._wake()
 
     async def forget_name(self, node: Node) -> None:
         """Have the kernel drop the name of `node`; returns when it has."""
         parent = self._inodes.parent(node)
         if parent is not None and node.named:
-            self._names[parent.ino, split(node.key)[1]] = None
-            self._wake()
-            await self.settled()
+            name = (parent.ino, split(node.key)[1])
+            self.drop_soon(*name)
+            await self._known_to_kernel(name)
+
+    async def told(self, bucket: str, key: str) -> None:
+        """Wait until the kernel knows what was told so far of `key` and of the names above. Not in a request that the kernel waits for."""
+        for name in (key.removesuffix("/"), *(place[:-1] for place in ancestors(key))):
+            parent_key, component = split(name)
+            parent = self._inodes.find(bucket, parent_key)
+            if parent is not None:
+                await self._known_to_kernel((parent.ino, component))
+
+    async def _known_to_kernel(self, name: tuple[int, bytes]) -> None:
+        for event in (self._telling.get(name), self._names.get(name)):
+            if event is not None:
+                await event.wait()
 
     async def settled(self) -> None:
-        """Wait until the kernel knows of all changes told so far."""
+        """Wait until the kernel knows of all changes told so far, and nothing is left to do."""
         await self._idle.wait()
 
     async def run(self, exists: Exists) -> None:
-        """Tell the kernel what changed, until cancelled. `exists(bucket, directory)` asks the cache."""
-        while True:
-            await self._work.wait()
-            self._work = trio.Event()
-            names, self._names = self._names, {}
-            directories, self._directories = self._directories, {}
-            await self._tell_all(names)
-            await self._check(directories, exists)
-            if not self._names and not self._directories:
-                self._idle.set()
+        """Tell the kernel what changed, until cancelled. `exists(bucket, directory)` asks the cache.
 
-    async def _tell_all(self, names: dict[tuple[int, bytes], None]) -> None:
-        by_parent: dict[int, list[bytes]] = {}
-        for parent, name in names:
-            by_parent.setdefault(parent, []).append(name)
+        One task for each directory, as one that must wait is not to hold up the others.
+        """
         async with trio.open_nursery() as nursery:
-            for parent, group in by_parent.items():
-                nursery.start_soon(self._in_thread, parent, group)
+            while True:
+                await self._work.wait()
+                self._work = trio.Event()
+                names, self._names = self._names, {}
+                directories, self._directories = self._directories, {}
+                self._telling.update(names)
+                for parent, group in by_parent(names).items():
+                    self._tasks += 1
+                    nursery.start_soon(self._tell_directory, parent, group)
+                if directories:
+                    self._tasks += 1
+                    nursery.start_soon(self._check_all, directories, exists)
+
+    async def _tell_directory(self, parent: int, group: dict[bytes, trio.Event]) -> None:
+        await self._in_thread(parent, list(group))
+        for name, event in group.items():
+            event.set()
+            if self._telling.get((parent, name)) is event:
+                del self._telling[parent, name]
+        self._ended()
+
+    async def _check_all(self, directories: dict[tuple[str, str], None], exists: Exists) -> None:
+        await self._check(directories, exists)
+        self._ended()
+
+    def _ended(self) -> None:
+        self._tasks -= 1
+        if not self._tasks and not self._names and not self._directories:
+            self._idle.set()
 
     async def _in_thread(self, parent: int, names: list[bytes]) -> None:
         # Abandoned on cancellation: the call may wait for a request that will not be answered any more; closing the session frees it.
@@ -196,7 +242,18 @@ class Invalidator:
                 await self._in_thread(parent.ino, [component])
 
     def statistics(self) -> dict[str, float]:
-        return {"invalidated_names_total": self._told, "waiting_names": len(self._names)}
+        return {
+            "invalidated_names_total": self._told,
+            "waiting_names": len(self._names) + len(self._telling),
+        }
+
+
+def by_parent(names: dict[tuple[int, bytes], trio.Event]) -> dict[int, dict[bytes, trio.Event]]:
+    """By directory."""
+    groups: dict[int, dict[bytes, trio.Event]] = {}
+    for (parent, name), event in names.items():
+        groups.setdefault(parent, {})[name] = event
+    return groups
 
 
 class Exists(Protocol):

@@ -68,7 +68,7 @@ class Mount:
                 f"This process has {Mount._mounted} mounted already: a process can have one mount only."
             )
         path = await self._prepared()
-        unsubscribe = self._cache.subscribe(self._invalidator.changed)
+        unsubscribe = self._cache.subscribe(self._invalidator.changed, self._invalidator.told)
         try:
             self._init(path)
             Mount._mounted = path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio
 
@@ -190,3 +192,40 @@ async def test_every_directory_that_may_be_empty_is_checked(inodes):
     assert (ROOT, b"gone") in told
     assert (ROOT, b"kept") not in told
     assert inodes.find("b", "gone/") is None
+
+
+def test_a_write_that_begins_drops_the_belief_that_its_directories_are_not_there(inodes):
+    pending = Invalidation("b", "x/y/z", "s3", None, pending=True)
+    assert set(names_to_drop(inodes, pending)) == {(ROOT, b"x")}
+
+
+async def test_a_directory_that_must_wait_holds_up_no_other(inodes):
+    stuck, at_it = threading.Event(), trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    directory = inodes.find("b", "d/")
+
+    class Kernel:
+        def invalidate_entry(self, inode_p, _name):
+            if inode_p == directory.ino:
+                token.run_sync_soon(at_it.set)
+                stuck.wait()
+
+    async def exists(_bucket, _directory):
+        return True
+
+    invalidator = Invalidator(inodes, Recent(), Kernel())
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(invalidator.run, exists)
+            invalidator.changed(Invalidation("b", "d/stuck", "s3", info("1")))
+            await at_it.wait()
+            invalidator.changed(Invalidation("b", "free", "s3", info("1")))
+            await invalidator.told("b", "free")
+            assert invalidator.statistics()["waiting_names"] == 1
+            stuck.set()
+            await invalidator.told("b", "d/stuck")
+            await invalidator.settled()
+            assert invalidator.statistics()["waiting_names"] == 0
+            nursery.cancel_scope.cancel()
+    finally:
+        stuck.set()

@@ -83,3 +83,16 @@ def test_other_metadata_of_the_same_bytes_are_kept(box):
     box.put("a", b"same", metadata={"m": "2"})
     (box / "a").chmod(0o600)
     assert box.head("a")["metadata"]["m"] == "2"
+
+
+def test_an_acknowledged_put_is_seen_whatever_the_kernel_believed(box):
+    """Again and again in directories that come and go: the kernel knows before the answer is sent."""
+    for number in range(30):
+        name = f"d{number % 2}/e/k"
+        path = box / name
+        assert not path.exists()
+        assert not (box / f"d{number % 2}").exists()
+        encoded = base64.b64encode(str(number).encode()).decode()
+        box.process.call("put_acknowledged", bucket="data", key=box.prefix + name, data=encoded)
+        assert path.read_text() == str(number)
+        box.delete(name)

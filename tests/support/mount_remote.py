@@ -154,7 +154,12 @@ class Remote:
         return {"etag": info.etag, "size": info.size}
 
     async def put_unsettled(self, bucket: str, key: str, data: str) -> None:
-        """As `put`, but the kernel need not know: for use while it waits for an answer in that directory."""
+        """As `put`, but nobody waits for the kernel: for use while it waits for an answer in that directory."""
+        body = BytesBody(base64.b64decode(data))
+        await self._cache.put(bucket, key, body, PutOptions(), origin="peer")
+
+    async def put_acknowledged(self, bucket: str, key: str, data: str) -> None:
+        """As `put`, and what was acknowledged is all there is to rely on."""
         await self._cache.put(bucket, key, BytesBody(base64.b64decode(data)), PutOptions())
 
     async def foreign_put_many(self, bucket: str, keys: list[str]) -> None:
