@@ -23,7 +23,12 @@ from appliance.auth.credentials import CredentialStore
 from appliance.auth.identity import Role
 from appliance.auth.sigv4 import Verifier
 from appliance.cache.api import Cache
-from appliance.model.errors import AccessDeniedError, ApplianceError, UnsupportedError
+from appliance.model.errors import (
+    AccessDeniedError,
+    ApplianceError,
+    BackendDeniedError,
+    UnsupportedError,
+)
 from appliance.s3.access_log import AccessLog, LogLine
 from appliance.s3.http.connection import Answer
 from appliance.s3.http.errors import ClientGoneError
@@ -267,8 +272,9 @@ class S3Endpoint:
             head=head,
         )
         exchange.error = row_of(error).code
-        # 501 is the client's business, not the operator's.
-        if answer.status >= 500 and answer.status != 501 and isinstance(error, ApplianceError):
+        # 501 is the client's business, not the operator's; what a backend denies is the operator's.
+        broken = answer.status >= 500 and answer.status != 501
+        if (broken or isinstance(error, BackendDeniedError)) and isinstance(error, ApplianceError):
             logger.warning("request %s: %s", exchange.request_id, error)
         return Response(answer.status, render_fields(answer.headers), answer.body)
 

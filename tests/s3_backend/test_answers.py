@@ -53,3 +53,14 @@ def test_any_other_exception_is_a_backend_error_without_its_text() -> None:
     failure = classify(ZeroDivisionError("a secret"), WHERE)
     assert type(failure.error) is errors.BackendError
     assert "a secret" not in str(failure.error)
+
+
+@pytest.mark.parametrize("code", ["InvalidPart", "EntityTooSmall", "BadDigest", "InvalidArgument"])
+def test_an_error_that_is_the_clients_says_nothing_of_the_upstream(code: str) -> None:
+    response = {
+        "Error": {"Code": code, "Message": "at host secret-host"},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    found = classify(botocore.exceptions.ClientError(response, "op"), WHERE).error  # type: ignore[arg-type]  # botocore's own type of answers
+    assert "upstream" not in str(found)
+    assert "secret-host" not in str(found)

@@ -244,25 +244,36 @@ ROWS: dict[type[ApplianceError], Row] = {
         501,
         "A header you provided implies functionality that is not implemented",
     ),
+    # What a backend is called and what befell it is the operator's business.
     model.BackendUnavailableError: Row(
-        "ServiceUnavailable", 503, "The storage behind this bucket cannot be reached. Please retry."
+        "ServiceUnavailable",
+        503,
+        "The storage behind this bucket cannot be reached. Please retry.",
+        own_words=False,
     ),
     model.BackendTimeoutError: Row(
         "ServiceUnavailable",
         503,
         "The storage behind this bucket did not answer in time. Please retry.",
+        own_words=False,
     ),
     # Not a 5xx: retrying does not give the appliance permissions.
     model.BackendDeniedError: Row(
-        "AccessDenied", 403, "The storage behind this bucket denied the request."
+        "AccessDenied",
+        403,
+        "The storage behind this bucket denied the request.",
+        own_words=False,
     ),
-    model.BackendError: Row("InternalError", 500, _INTERNAL),
+    model.BackendError: Row("InternalError", 500, _INTERNAL, own_words=False),
     # S3 knows no full disk; 507 is HTTP's word for it, and SDKs do not retry it.
     model.StorageFullError: Row(
-        "InsufficientStorage", 507, "There is no space left on the storage behind this bucket."
+        "InsufficientStorage",
+        507,
+        "There is no space left on the storage behind this bucket.",
+        own_words=False,
     ),
     model.SlowDownError: Row("SlowDown", 503, "Please reduce your request rate."),
-    model.CorruptDataError: Row("InternalError", 500, _INTERNAL),
+    model.CorruptDataError: Row("InternalError", 500, _INTERNAL, own_words=False),
     model.RegisterConflictError: Row("InternalError", 500, _INTERNAL, own_words=False),
     model.ConfigError: Row("InternalError", 500, _INTERNAL, own_words=False),
     model.PluginError: Row("InternalError", 500, _INTERNAL, own_words=False),

@@ -12,7 +12,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from appliance.s3.wire.errors import ConflictingParametersError, MethodNotAllowedError
+from appliance.s3.wire.errors import (
+    ConflictingParametersError,
+    InvalidArgumentValueError,
+    MethodNotAllowedError,
+)
 
 
 class Level(enum.Enum):
@@ -190,7 +194,9 @@ _SUBRESOURCES = {
 def find_operation(
     method: str, level: Level, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> Operation:
-    """The operation asked for. Raises MethodNotAllowedError, ConflictingParametersError (two sub-resources at once)."""
+    """The operation asked for. Raises MethodNotAllowedError, ConflictingParametersError (two sub-resources at once),
+    InvalidArgumentValueError (an unknown list type).
+    """
     rows = _TABLE.get((method, level))
     if rows is None:
         raise MethodNotAllowedError(method=method, resource_type=level.value)
@@ -213,10 +219,14 @@ def _by_subresource(
     if len(named) > 1:
         raise ConflictingParametersError(named[0].subresource, named[1].subresource)
     if not named:
-        # `DELETE /bucket?versioning` must not delete the bucket, though versioning is only got and put.
-        changes = method not in {"GET", "HEAD", "OPTIONS"}
-        unfit = changes and not _SUBRESOURCES[level].isdisjoint(query)
+        # `DELETE /bucket?versioning` must not delete the bucket, though versioning is only got and put; nor `GET /bucket?delete` list it.
+        named_elsewhere = method not in {"HEAD", "OPTIONS"}
+        unfit = named_elsewhere and not _SUBRESOURCES[level].isdisjoint(query)
         return None if unfit else rows.get("")
     if named[0] is Operation.ListObjectsV2 and query["list-type"] != "2":
+        if query["list-type"] not in {"1", ""}:
+            raise InvalidArgumentValueError(
+                "Invalid List Type specified in Request", "list-type", query["list-type"]
+            )
         return Operation.ListObjects
     return named[0]

@@ -10,7 +10,7 @@ what SigV4 signs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -19,6 +19,7 @@ from appliance.model.errors import InvalidBucketNameError
 from appliance.model.names import key_text
 from appliance.s3.wire.errors import (
     HeadersTooLargeError,
+    InvalidArgumentValueError,
     InvalidHeaderError,
     InvalidUriError,
     UriTooLongError,
@@ -120,7 +121,7 @@ def parse_request(request: Request, domains: tuple[str, ...] = ()) -> S3Request:
         key = decode_path(raw_key)
         if not bucket and len(path) > 1:
             raise InvalidBucketNameError("The specified bucket is not valid: it is empty.")
-    query = parse_query(raw_query) if raw_query else {}
+    query = parse_query(raw_query, once=_ONCE) if raw_query else {}
     headers = request.headers
     if "X-Amz-Signature" in query:
         headers = _with_hoisted(headers, query)
@@ -135,6 +136,31 @@ def parse_request(request: Request, domains: tuple[str, ...] = ()) -> S3Request:
         request=request,
         virtual_host=virtual_host,
     )
+
+
+# Parameters that say what is done to what: taking the first of two would be a guess, and proxies may guess otherwise.
+_ONCE = frozenset(
+    [
+        "uploadId",
+        "partNumber",
+        "versionId",
+        "list-type",
+        "prefix",
+        "delimiter",
+        "marker",
+        "start-after",
+        "continuation-token",
+        "max-keys",
+        "encoding-type",
+        "key-marker",
+        "version-id-marker",
+        "upload-id-marker",
+        "max-uploads",
+        "part-number-marker",
+        "max-parts",
+        "fetch-owner",
+    ]
+)
 
 
 def _with_hoisted(headers: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]:
@@ -163,8 +189,11 @@ def decode_path(raw: bytes) -> str:
     return key_text(raw)
 
 
-def parse_query(raw: bytes) -> dict[str, str]:
-    """Decoded parameters in order; blank values are kept, of repeated ones the first counts. Here "+" is a space (HTML forms' rule)."""
+def parse_query(raw: bytes, *, once: Container[str] = ()) -> dict[str, str]:
+    """Decoded parameters in order; blank values are kept, of repeated ones the first counts. Here "+" is a space (HTML forms' rule).
+
+    Raises InvalidArgumentValueError where a name in `once` comes again.
+    """
     query: dict[str, str] = {}
     text = key_text(raw)
     if "+" in text:
@@ -177,8 +206,11 @@ def parse_query(raw: bytes) -> dict[str, str]:
                 value = _unescape(value)
             if "%" in name:
                 name = _unescape(name)
-        if name and name not in query:
-            query[name] = value
+        if name not in query:
+            if name:
+                query[name] = value
+        elif name in once:
+            raise InvalidArgumentValueError(f"The parameter {name} comes twice.", name, value)
     return query
 
 

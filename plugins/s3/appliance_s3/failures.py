@@ -120,16 +120,14 @@ STATUSES: dict[int, type[ApplianceError]] = {
     504: errors.BackendTimeoutError,
     507: errors.StorageFullError,
 }
-# These mean the same whoever reads them, and the class says it best.
-_PLAIN = (
-    errors.NoSuchBucketError,
-    errors.NoSuchKeyError,
-    errors.NoSuchUploadError,
-    errors.NoSuchTagSetError,
-    errors.BucketExistsError,
-    errors.BucketNotEmptyError,
-    errors.PreconditionFailedError,
-    errors.SlowDownError,
+# About the storage, not the request: the operator wants to read what it said. All others mean the same whoever answers so, and clients
+# read them: the class says it best, and nothing of the upstream shows.
+_OF_THE_STORAGE = (
+    errors.BackendUnavailableError,
+    errors.BackendDeniedError,
+    errors.BackendError,
+    errors.CorruptDataError,
+    errors.StorageFullError,
 )
 # botocore's own exceptions, most special first. A connection that never was did nothing upstream; a lost one may have.
 _TRANSPORT: tuple[tuple[type[Exception], type[ApplianceError], Repeat], ...] = (
@@ -222,7 +220,7 @@ def _domain_error(
         return errors.InvalidRangeError(
             bucket=where.bucket, key=where.key, size=int(size) if size.isdigit() else 0
         )
-    if domain in _PLAIN:
+    if not issubclass(domain, _OF_THE_STORAGE):
         return domain(bucket=where.bucket, key=where.key)
     said = str(response.get("Error", {}).get("Message", ""))[:200]
     text = f"{code or 'an error'} (HTTP {status}){f': {said}' if said else ''}"

@@ -123,6 +123,7 @@ class Upstream:
                 failure = classify(error, where)
                 self._record(failure)
                 settled = True
+                self.host.logger.debug("backend %s: %s: %s", self.name, where.action, error)
                 raise _FailedError(failure) from error
             finally:
                 if not settled:

@@ -167,3 +167,10 @@ def test_any_text_in_an_error_makes_a_document(message, resource, extra):
         body = error_document(error, resource=resource, request_id="", host_id="")
         assert body.startswith(b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>')
         assert body.endswith(b"</Error>")
+
+
+@pytest.mark.parametrize("kind", [appliance.model.errors.BackendUnavailableError, appliance.model.errors.BackendTimeoutError, appliance.model.errors.BackendDeniedError, appliance.model.errors.BackendError, appliance.model.errors.StorageFullError, appliance.model.errors.CorruptDataError])  # fmt: skip
+def test_what_befell_a_backend_is_not_told_to_clients(kind):
+    error = kind("The backend b at secret-host said no.")
+    document = error_document(error, resource="/b", request_id="r", host_id="h")
+    assert b"secret-host" not in document

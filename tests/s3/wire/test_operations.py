@@ -5,7 +5,11 @@ import itertools
 import botocore.session
 import pytest
 
-from appliance.s3.wire.errors import ConflictingParametersError, MethodNotAllowedError
+from appliance.s3.wire.errors import (
+    ConflictingParametersError,
+    InvalidArgumentValueError,
+    MethodNotAllowedError,
+)
 from appliance.s3.wire.operations import METHODS, Level, Operation, find_operation
 
 LEVELS = {"": Level.SERVICE, "Bucket": Level.BUCKET, "Key": Level.OBJECT}
@@ -132,3 +136,15 @@ def test_two_subresources_conflict():
 
 def test_no_two_operations_share_a_row():
     assert len({operation.value for operation in Operation}) == len(Operation.__members__)
+
+
+@pytest.mark.parametrize("value", ["3", "x", "22"])
+def test_an_unknown_list_type_is_refused(value):
+    with pytest.raises(InvalidArgumentValueError, match="List Type"):
+        find_operation("GET", Level.BUCKET, {"list-type": value}, {})
+
+
+@pytest.mark.parametrize(("level", "name"), [(Level.BUCKET, "delete"), (Level.OBJECT, "uploads"), (Level.OBJECT, "select")])  # fmt: skip
+def test_getting_what_is_only_posted_is_not_getting_something_else(level, name):
+    with pytest.raises(MethodNotAllowedError):
+        find_operation("GET", level, {name: ""}, {})

@@ -10,6 +10,7 @@ from appliance.model.errors import ApplianceError, InvalidBucketNameError
 from appliance.model.names import key_text
 from appliance.s3.wire.errors import (
     HeadersTooLargeError,
+    InvalidArgumentValueError,
     InvalidHeaderError,
     InvalidUriError,
     UriTooLongError,
@@ -215,3 +216,10 @@ def test_whatever_comes_is_a_request_or_a_domain_error(method, tail, host):
             continue
         assert isinstance(parsed.operation, Operation)
         assert bool(parsed.key) <= bool(parsed.bucket)
+
+
+@pytest.mark.parametrize("query", [b"partNumber=1&partNumber=2", b"uploadId=a&x&uploadId=b", b"prefix&pre%66ix=a"])  # fmt: skip
+def test_a_parameter_that_decides_must_not_come_twice(query):
+    with pytest.raises(InvalidArgumentValueError, match="twice"):
+        parse(b"/b/k?" + query)
+    assert parse(b"/b/k?x=1&x=2").query == {"x": "1"}
