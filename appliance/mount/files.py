@@ -33,6 +33,7 @@ from appliance.mount.handles import FileHandle, ReadBuffer
 from appliance.mount.inodes import Inodes, Node
 from appliance.mount.names import child_key, fits
 from appliance.mount.posix_metadata import PosixFacts
+from appliance.mount.retried import Retried
 from appliance.mount.staging import Draft, open_unnamed
 from appliance.world import World
 
@@ -68,19 +69,28 @@ class Files:
         self._staging = staging
         self._forget_name = forget_name
         self.buffer = ReadBuffer(world)
+        self.retried = Retried(world)
         self.published = 0
         self.failed = 0
 
     # --- opening -----------------------------------------------------------------
 
-    async def open(self, node: Node, flags: int) -> FileHandle:
-        """Open the newest version; ESTALE if that is another inode's by now: the kernel then looks the name up again."""
+    async def open(self, node: Node, flags: int, pid: int = -1) -> FileHandle:
+        """Open the newest version; ESTALE if that is another inode's by now: the kernel then looks the name up again. See `retried`."""
+        kept = self.retried.take(pid, node)
+        try:
+            return await self._open(node, flags, kept)
+        except Errno as answer:
+            if answer.number == errno.ESTALE:
+                self.retried.refused(pid, node)
+            raise
+
+    async def _open(self, node: Node, flags: int, reader: Reader | None) -> FileHandle:
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         truncate = writable and flags & os.O_TRUNC
-        reader = None
-        if node.draft is None and not truncate:
+        if reader is None and node.draft is None and not truncate:
             reader = await self._reader(node)
-        if truncate:
+        if reader is None and truncate:
             self._check_named(node)
         handle = FileHandle(node, reader, writable=writable)
         self._opened(handle)
@@ -91,6 +101,19 @@ class Files:
             self._closed(handle)
             raise
         return handle
+
+    async def keep_for(self, pid: int, node: Node) -> Node:
+        """`node` was looked up: the inode of a version that this thread's open will get, if its last one was overtaken."""
+        if node.is_dir or node.draft is not None or not self.retried.is_retry(pid, node):
+            return node
+        bucket, key = node.bucket, node.key
+        reader = await self._cache.open(bucket, key)
+        found = self._inodes.file(bucket, key, reader.info, complete=True)
+        if found.draft is not None or found.info is None:
+            reader.close()
+        else:
+            self.retried.keep(pid, found, reader)
+        return found
 
     async def _reader(self, node: Node) -> Reader | None:
         self._check_named(node)
@@ -373,6 +396,7 @@ class Files:
 
     def close_all(self) -> None:
         """Drop all drafts: the mount is gone."""
+        self.retried.close()
         for node in self._inodes:
             if node.draft is not None:
                 if node.draft.dirty and not node.unlinked:
@@ -389,6 +413,7 @@ class Files:
             "published_total": self.published,
             "publish_failures_total": self.failed,
             **self.buffer.statistics(),
+            **self.retried.statistics(),
         }
 
 

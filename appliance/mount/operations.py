@@ -122,7 +122,8 @@ class MountOperations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         node, timeout = await self._tree.lookup(self._directory(parent_inode), name)
         if node is not None:
-            return self._found(node, timeout)
+            kept = await self._files.keep_for(ctx.pid, node)
+            return self._found(kept, timeout if kept is node else 0.0)
         absent = pyfuse3.EntryAttributes()
         absent.st_ino = 0
         absent.entry_timeout = min(timeout, TIMEOUT_MAX_S)
@@ -270,7 +271,7 @@ class MountOperations(pyfuse3.Operations):
 
     @answers
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        handle = await self._files.open(self._node(inode), flags)
+        handle = await self._files.open(self._node(inode), flags, ctx.pid)
         return self._opened(handle)
 
     def _opened(self, handle: FileHandle) -> pyfuse3.FileInfo:

@@ -9,6 +9,8 @@ import threading
 
 import pytest
 
+from tests.support.mount_process import MountProcess
+
 pytestmark = pytest.mark.real
 
 
@@ -96,3 +98,33 @@ def test_an_acknowledged_put_is_seen_whatever_the_kernel_believed(box):
         box.process.call("put_acknowledged", bucket="data", key=box.prefix + name, data=encoded)
         assert path.read_text() == str(number)
         box.delete(name)
+
+
+@pytest.mark.parametrize("backend", ["memory", "posix"])
+@pytest.mark.parametrize("mode", ["rb", "r+b"])
+def test_an_open_that_is_always_overtaken_gets_what_it_looked_up(tmp_path, backend, mode):
+    with MountProcess(tmp_path, backend=backend) as process:
+        process.put("a", b"first")
+        path = process.path / "data/a"
+        path.stat()
+        process.call("overtake_opens", key="a")
+        for number in (1, 3, 5):
+            with path.open(mode, buffering=0) as file:
+                # The version that the first try found on the way, whole; the second try's came too late.
+                expected = b"v" + str(number).encode() * number
+                assert os.fstat(file.fileno()).st_size == len(expected)
+                assert file.read() == expected
+        assert process.get("a") == b"v666666"
+        statistics = process.call("statistics")
+        assert statistics["retried_opens_total"] == 3
+        assert statistics["kept_versions"] == 0
+
+
+def test_overwriting_what_is_always_overtaken(tmp_path):
+    with MountProcess(tmp_path) as process:
+        process.put("a", b"first")
+        path = process.path / "data/a"
+        path.stat()
+        process.call("overtake_opens", key="a")
+        path.write_bytes(b"mine")
+        assert process.get("a") == b"mine"
