@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.machine import back_memory
+
 PRODUCT = "appliance"
 
 
@@ -58,6 +60,7 @@ def alternate(rounds: int, sides: Mapping[str, Callable[[], float]]) -> dict[str
     samples: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(rounds + 1):
         for side, measure in sides.items():
+            back_memory()
             value = measure()
             if number:
                 samples[side].append(value)

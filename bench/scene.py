@@ -142,8 +142,9 @@ class Scene:
         return server
 
     def upstream(self, directory: Path) -> Server:
-        """An S3 server over `directory`, for the product and its peers alike."""
-        return self.rclone_serve(f"upstream-{directory.name}", str(directory), core=LOAD_CORE)
+        """An S3 server over `directory` for all sides: another node, which is fast enough not to be what is measured."""
+        name = f"upstream-{directory.name}"
+        return self.appliance(name, f"posix://{directory}", core=LOAD_CORE)
 
     def upstream_url(self, upstream: Server) -> str:
         """The product's backend URL for an upstream; credentials come from the environment."""
