@@ -124,8 +124,8 @@ class Verifier:
 
     def statistics(self) -> dict[str, float]:
         return {
-            "verified": self._verified,
-            "refused": self._refused,
+            "verified_total": self._verified,
+            "refused_total": self._refused,
             "signing_keys": len(self._keys),
         }
 

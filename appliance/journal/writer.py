@@ -72,7 +72,14 @@ class GroupCommit:
         self.running = False
         self.ended = False
         self._counts = dict.fromkeys(
-            ("events", "commits", "failed_commits", "refused", "largest_batch"), 0
+            (
+                "events_total",
+                "commits_total",
+                "failed_commits_total",
+                "refused_calls_total",
+                "largest_batch",
+            ),
+            0,
         )
 
     # --- callers -----------------------------------------------------------------------
@@ -96,7 +103,7 @@ class GroupCommit:
         if self.ended:
             raise JournalError("The journal is closed: nothing was recorded.")
         if self._soon_bytes + call.size_bytes > SOON_BYTES_MAX:
-            self._counts["refused"] += 1
+            self._counts["refused_calls_total"] += 1
             raise SlowDownError("The journal cannot keep up: the disk is full or too slow.")
         self._soon_bytes += call.size_bytes
         self._queue(call)
@@ -182,8 +189,8 @@ class GroupCommit:
         return calls, {file: self._access.pop(file) for file in files}
 
     def _finish(self, calls: Sequence[_Call], events: Sequence[Event]) -> None:
-        self._counts["commits"] += 1
-        self._counts["events"] += len(events)
+        self._counts["commits_total"] += 1
+        self._counts["events_total"] += len(events)
         self._counts["largest_batch"] = max(self._counts["largest_batch"], len(events))
         self._announce(events)
         start = 0
@@ -208,7 +215,7 @@ class GroupCommit:
     def _put_back(
         self, calls: Sequence[_Call], access: Mapping[str, int], error: ApplianceError
     ) -> None:
-        self._counts["failed_commits"] += 1
+        self._counts["failed_commits_total"] += 1
         _LOG.warning("a commit to %s failed: %s", self._store.path, error)
         self._fail(calls, error)
         self._calls.extendleft(call for call in reversed(calls) if call.done is None)

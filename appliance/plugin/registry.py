@@ -195,7 +195,7 @@ class Plugins:
         """Plugins in use and set aside, and exceptions by hook."""
         failures: Counter[str] = Counter()
         for (_, hook), count in self._failures.items():
-            failures[f"{hook}_failures"] += count
+            failures[f"{hook}_failures_total"] += count
         return {"plugins": len(self.distributions), "broken": len(self.broken), **failures}
 
     def _tell(self, hook: str, **arguments: object) -> None:

@@ -14,6 +14,56 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+# What the parts of a node tell that may also fall. All else counts, and ends in `_total`: tests/status/test_names.py looks.
+GAUGES = frozenset(
+    [
+        "breaker_state",
+        "broken",
+        "calls_in_progress",
+        "capacity_bytes",
+        "changes_remembered",
+        "connections_idle",
+        "connections_open",
+        "database_bytes",
+        "directory_snapshot_entries",
+        "fetches_in_flight",
+        "files_to_remove",
+        "floor",
+        "hints",
+        "hot_parked",
+        "inodes",
+        "kept_versions",
+        "largest_batch",
+        "last_seq",
+        "memory_entries",
+        "names",
+        "objects",
+        "open_directories",
+        "open_files",
+        "opens_in_flight",
+        "pending_files",
+        "pins",
+        "plugins",
+        "queue_ghost_objects",
+        "queue_main_bytes",
+        "queue_main_objects",
+        "queue_small_bytes",
+        "queue_small_objects",
+        "queued_access",
+        "queued_calls",
+        "requests_in_flight",
+        "signatures_signing_keys",
+        "soon_bytes",
+        "suspect_names",
+        "unresolved_writes",
+        "unverified_files",
+        "uploads",
+        "used_bytes",
+        "waiting_names",
+        "wal_bytes",
+    ]
+)
+
 Statistics = Callable[[], Mapping[str, float]]
 _LABELLED = re.compile(r"(?P<name>\w+)\{(?P<labels>.*)\}\Z")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')

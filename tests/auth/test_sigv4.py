@@ -101,7 +101,7 @@ def test_a_signed_request_is_its_accounts(verifier):
     result = verify(verifier, headers=signed_headers_of())
     assert result.identity == ROOT.identity
     assert ROOT.secret_key not in repr(result)
-    assert verifier.statistics() == {"verified": 1, "refused": 0, "signing_keys": 1}
+    assert verifier.statistics() == {"verified_total": 1, "refused_total": 0, "signing_keys": 1}
 
 
 @pytest.mark.parametrize("skew", [-SKEW_S, 0, SKEW_S])

@@ -225,7 +225,7 @@ async def test_statistics_are_numbers(opened):
     async with opened().running() as journal:
         await journal.append(pin())
         statistics = journal.statistics()
-        assert statistics["events"] == statistics["commits"] == 1
+        assert statistics["events_total"] == statistics["commits_total"] == 1
         assert statistics["database_bytes"] > 0
         assert statistics["wal_bytes"] > 0
         assert all(isinstance(value, int | float) for value in statistics.values())

@@ -99,7 +99,7 @@ async def test_a_batch_is_bounded_and_takes_whole_calls(path, monkeypatch):
         for name in "abcdef":
             b.journal.append_soon(pin(name), pin(name + "2"))
         await b.journal.flush()
-        assert b.journal.statistics()["commits"] == 4  # 2 calls each, then the flush alone
+        assert b.journal.statistics()["commits_total"] == 4  # 2 calls each, then the flush alone
         assert b.journal.statistics()["largest_batch"] == 4
 
 
@@ -207,7 +207,7 @@ async def test_a_failed_commit_fails_its_appends_and_keeps_what_nobody_waits_for
         assert b.errors["lost1"] is not b.errors["lost2"]
         assert b.journal.last_seq == 1
         assert b.journal.entry("b", "kept") is None
-        assert b.journal.statistics()["failed_commits"] == 2
+        assert b.journal.statistics()["failed_commits_total"] == 2
 
         store._writer = real
         await b.start("after")

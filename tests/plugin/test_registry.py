@@ -217,8 +217,8 @@ def test_a_plugin_that_raises_in_events_metrics_or_stop_is_logged_once_and_stops
     assert len(errors) == 3  # one a hook, not one a failure
     assert all("bad" in record.getMessage() and record.exc_info for record in errors)
     statistics = plugins.statistics()
-    assert statistics["appliance_event_failures"] == 3
-    assert statistics["appliance_stop_failures"] == 1
+    assert statistics["appliance_event_failures_total"] == 3
+    assert statistics["appliance_stop_failures_total"] == 1
 
 
 def test_metrics_that_are_not_samples_are_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -138,7 +138,7 @@ async def test_the_reaper_takes_what_is_old_and_nothing_else(root: Path) -> None
         assert os.listdir(private / "staging") == ["in-use"]
         assert list((private / "sidecar").iterdir()) == [kept]
         assert (await backend.head("bucket", "large")).metadata == large
-        assert backend.statistics()["reaped_uploads"] == 1
+        assert backend.statistics()["reaped_uploads_total"] == 1
         with pytest.raises(NoSuchUploadError):
             await backend.complete_upload("bucket", "k", old, old_parts)
         await backend.complete_upload("bucket", "k", new, new_parts)

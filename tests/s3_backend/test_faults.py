@@ -126,7 +126,7 @@ async def test_a_read_succeeds_once_the_fault_is_over(fault: bytes) -> None:
     async with facing(fault, found(b"bytes")) as (backend, server):
         assert await read(backend) == b"bytes"
         assert len(server.requests) == 2
-        assert backend.statistics()["retries"] == 1
+        assert backend.statistics()["retries_total"] == 1
 
 
 async def test_a_long_body_that_breaks_off_goes_on_where_it_broke() -> None:
@@ -251,7 +251,7 @@ async def test_after_failures_in_a_row_nobody_asks_any_more() -> None:
             await backend.head("bucket", "key")
         assert caught.value.retry_after_s >= 1
         assert len(server.requests) == asked == 5
-        assert backend.statistics()["refused"] == 1
+        assert backend.statistics()["refused_calls_total"] == 1
 
 
 async def test_nobody_listening_is_unavailable() -> None:
@@ -366,7 +366,7 @@ async def test_a_cancelled_put_leaves_no_whole_body() -> None:
             nursery.start_soon(put)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-        assert backend.statistics()["bytes_written"] == 0
+        assert backend.statistics()["written_bytes_total"] == 0
     assert all(len(body) < 4 << 20 for body in server.bodies)
 
 

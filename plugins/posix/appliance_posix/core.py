@@ -116,7 +116,8 @@ class PosixCore(Backend):
 
     def statistics(self) -> dict[str, float]:
         directories = self._snapshots.statistics() if self._snapshots else {}
-        return {**self._counters, **directories}
+        counters = {f"{name}_total": count for name, count in self._counters.items()}
+        return {**counters, **directories}
 
     async def _run(
         self, function: Callable[..., T], *args: Any, bucket: str = "", key: str = "", **kwargs: Any

@@ -95,8 +95,8 @@ class Snapshots:
 
     def statistics(self) -> dict[str, float]:
         return {
-            "directory_reads": self.reads,
-            "directory_snapshot_hits": self.hits,
+            "directory_reads_total": self.reads,
+            "directory_snapshot_hits_total": self.hits,
             "directory_snapshot_entries": self._entries,
         }
 

@@ -292,7 +292,7 @@ class Reader:
         function = functools.partial(_get, get_object, wanted.where.key, parameters, whole_bytes)
         answer = await self._upstream.call(wanted.where, function)
         if answer.chunks is not None:
-            self._upstream.counts["bytes_read"] += answer.range.length
+            self._upstream.counts["read_bytes"] += answer.range.length
         return answer
 
     async def _again(
@@ -328,7 +328,7 @@ class Reader:
                 continue
             failures = 0
             offset += len(chunk)
-            self._upstream.counts["bytes_read"] += len(chunk)
+            self._upstream.counts["read_bytes"] += len(chunk)
             await flow.send(chunk)
 
     async def _segments(self, wanted: Wanted, part: ByteRange, flow: _Flow) -> None:

@@ -81,7 +81,7 @@ class Sender:
             raise body_failure
         if failure is not None:
             raise failure
-        self.upstream.counts["bytes_written"] += feed.size
+        self.upstream.counts["written_bytes"] += feed.size
         return answer
 
     async def complete(

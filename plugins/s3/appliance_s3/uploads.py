@@ -118,7 +118,7 @@ class Uploads:
         digests = body.digests()
         parameters |= {"Body": bytes(data), "ContentMD5": content_md5(digests.md5)}
         answer = await self._call(where, "upload_part", parameters)
-        self._sender.upstream.counts["bytes_written"] += len(data)
+        self._sender.upstream.counts["written_bytes"] += len(data)
         return answer
 
     async def _streamed(

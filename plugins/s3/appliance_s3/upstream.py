@@ -54,7 +54,7 @@ class Upstream:
         self._uploads = trio.CapacityLimiter(uploads)
         self._calls = trio.CapacityLimiter(settings.max_connections - uploads)
         self.counts = dict.fromkeys(
-            ("requests", "retries", "failures", "refused", "bytes_read", "bytes_written"), 0.0
+            ("requests", "retries", "failures", "refused_calls", "read_bytes", "written_bytes"), 0.0
         )
 
     async def start(self) -> None:
@@ -76,7 +76,7 @@ class Upstream:
     def statistics(self) -> dict[str, float]:
         state = ("closed", "half-open", "open").index(self._breaker.state)
         return {
-            **self.counts,
+            **{f"{name}_total": count for name, count in self.counts.items()},
             "breaker_state": float(state),
             "calls_in_progress": float(self._calls.borrowed_tokens + self._uploads.borrowed_tokens),
         }
@@ -133,7 +133,7 @@ class Upstream:
         before = self._breaker.state
         self._breaker, wait_s = breakers.admit(self._breaker, self.host.boot_s())
         if wait_s is not None:
-            self.counts["refused"] += 1
+            self.counts["refused_calls"] += 1
             raise BackendUnavailableError(
                 f"The upstream of backend {self.name} does not answer; it is tried again shortly.",
                 bucket=where.bucket,

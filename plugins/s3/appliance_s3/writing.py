@@ -105,7 +105,7 @@ class Writer:
         parameters["Body"] = bytes(data)
         # With conditions a second try could fail because of the first one's success.
         answer = await self._sender.call(where, "put_object", parameters, idempotent=not headers)
-        self._sender.upstream.counts["bytes_written"] += len(data)
+        self._sender.upstream.counts["written_bytes"] += len(data)
         return unquote_etag(answer["ETag"])
 
     async def _verified(

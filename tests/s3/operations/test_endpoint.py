@@ -72,7 +72,7 @@ async def test_counters(node: RunningEndpoint):
     assert found["requests_total"] == 3
     assert found["received_bytes_total"] == 4
     assert found["requests_in_flight"] == 0
-    assert found["signatures_verified"] == 3
+    assert found["signatures_verified_total"] == 3
     assert node.endpoint.metrics.requests == {
         ("PutObject", 200): 1,
         ("GetObject", 200): 1,
