@@ -1,7 +1,7 @@
 """Opens that were overtaken: the second try of the kernel gets the version that it has just looked up.
 
 To open a path is two requests, LOOKUP and OPEN. If another version arrives between them, OPEN answers ESTALE, and the kernel tries both
-once more; if it is overtaken again, the program is told. So the LOOKUP of a second try opens the version, and the OPEN that follows gets that,
+once more; if it is overtaken again, the program is told. So the LOOKUP of a second try opens the version, which the OPEN that follows gets,
 whatever came meanwhile. It was the newest after open(2) began, which is what close-to-open promises.
 
 Kept for the thread that was refused, for one open, and not for long: at most `KEPT_MAX`, and none older than `KEPT_S` once another comes.
