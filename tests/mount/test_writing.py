@@ -88,6 +88,12 @@ def test_a_reader_that_was_there_first_sees_local_writes(box):
             writer.write(b"FIRST and more")
             reader.seek(0)
             assert reader.read() == b"FIRST and more"
+            assert os.fstat(reader.fileno()).st_size == len(b"FIRST and more")
+            os.ftruncate(writer.fileno(), 3)
+            reader.seek(0)
+            assert reader.read() == b"FIR"
+            assert os.fstat(reader.fileno()).st_size == 3
+            os.pwrite(writer.fileno(), b"FIRST and more", 0)
         reader.seek(0)
         assert reader.read() == b"FIRST and more"
 
