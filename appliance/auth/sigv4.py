@@ -158,14 +158,7 @@ class Verifier:
                 claim.signed_headers,
                 claim.payload,
             )
-            text = string_to_sign(claim.timestamp, scope, normal)
-            if not equal(request_signature(key, text), claim.signature):
-                raise SignatureMismatchError(
-                    AWSAccessKeyId=credentials.access_key,
-                    StringToSign=text,
-                    SignatureProvided=claim.signature,
-                    CanonicalRequest=normal,
-                )
+            _check_normal(normal, claim, credentials.access_key, scope, key)
         self._keep(claim.credential, credentials, key)
         return Authentication(
             identity=credentials.identity,
@@ -229,6 +222,18 @@ class Verifier:
                 claim, f'incorrect terminal "{terminator}". This endpoint uses "aws4_request".'
             )
         return access_key, date, region
+
+
+def _check_normal(normal: str, claim: _Claim, access_key: str, scope: str, key: bytes) -> None:
+    """The second and last look, at the request as AWS would write it. Raises SignatureMismatchError."""
+    text = string_to_sign(claim.timestamp, scope, normal)
+    if not equal(request_signature(key, text), claim.signature):
+        raise SignatureMismatchError(
+            AWSAccessKeyId=access_key,
+            StringToSign=text,
+            SignatureProvided=claim.signature,
+            CanonicalRequest=normal,
+        )
 
 
 def _malformed(claim: _Claim, reason: str, **extra: str) -> AuthError:

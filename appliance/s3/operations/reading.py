@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from appliance.cache.api import Reader
 from appliance.model.names import check_bucket_name, check_key
 from appliance.model.objects import ObjectInfo, part_count
-from appliance.model.ranges import ByteRange
+from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin import Chunk
 from appliance.s3.http.errors import TruncatedFileError
 from appliance.s3.http.files import read_nowait
@@ -173,15 +173,9 @@ def _describe(
         spec = None
     if spec is None and number is None and not overrides:
         return 200, _rendered_lines(info, checksums=checksums), ByteRange(0, info.size)
-    wanted = None
+    wanted = spec.resolve(info.size) if spec is not None and number is None else None
     if number is not None:
-        if spec is not None:
-            raise InvalidRequestError(
-                "Cannot specify both Range header and partNumber query parameter"
-            )
-        wanted = part or fields.part_range(info, number)
-    elif spec is not None:
-        wanted = spec.resolve(info.size)
+        wanted = _part_asked(info, number, spec, part)
     lines = _lines(
         fields.object_headers(
             info,
@@ -194,6 +188,15 @@ def _describe(
     if wanted is None:
         return 200, lines, ByteRange(0, info.size)
     return 206, lines, wanted
+
+
+def _part_asked(
+    info: ObjectInfo, number: int, spec: RangeSpec | None, part: ByteRange | None
+) -> ByteRange:
+    """Where a part lies. Raises InvalidPartNumberError, InvalidRequestError."""
+    if spec is not None:
+        raise InvalidRequestError("Cannot specify both Range header and partNumber query parameter")
+    return part or fields.part_range(info, number)
 
 
 def _rendered_lines(info: ObjectInfo, *, checksums: bool) -> bytes:

@@ -251,15 +251,7 @@ def object_headers(
         ("ETag", f'"{info.etag}"'),
         ("Accept-Ranges", "bytes"),
     ]
-    content_type = DEFAULT_CONTENT_TYPE
-    for name, value in info.headers.items():
-        if name == "content-type":
-            content_type = header_text(value)
-        else:
-            headers.append((_SPELLING.get(name, name), header_text(value)))
-    headers.append(("Content-Type", content_type))
-    for name, value in info.metadata.items():
-        headers.append((METADATA_PREFIX + header_text(name), header_text(value)))
+    _add_kept(headers, info)
     if range is None:
         headers.append(("Content-Length", str(info.size)))
     else:
@@ -275,6 +267,19 @@ def object_headers(
         headers = [pair for pair in headers if pair[0] not in overrides]
         headers += [(name, header_text(value)) for name, value in overrides.items()]
     return headers
+
+
+def _add_kept(headers: Headers, info: ObjectInfo) -> None:
+    """What the writer said: system headers, Content-Type always, and metadata."""
+    content_type = DEFAULT_CONTENT_TYPE
+    for name, value in info.headers.items():
+        if name == "content-type":
+            content_type = header_text(value)
+        else:
+            headers.append((_SPELLING.get(name, name), header_text(value)))
+    headers.append(("Content-Type", content_type))
+    for name, value in info.metadata.items():
+        headers.append((METADATA_PREFIX + header_text(name), header_text(value)))
 
 
 def written_headers(info: ObjectInfo) -> Headers:

@@ -116,11 +116,7 @@ def parse_request(request: Request, domains: tuple[str, ...] = ()) -> S3Request:
     if virtual_host:
         key = decode_path(path[1:])
     else:
-        raw_bucket, _, raw_key = path[1:].partition(b"/")
-        bucket = decode_path(raw_bucket)
-        key = decode_path(raw_key)
-        if not bucket and len(path) > 1:
-            raise InvalidBucketNameError("The specified bucket is not valid: it is empty.")
+        bucket, key = _place_of_path(path)
     query = parse_query(raw_query, once=_ONCE) if raw_query else {}
     headers = request.headers
     if "X-Amz-Signature" in query:
@@ -161,6 +157,15 @@ _ONCE = frozenset(
         "fetch-owner",
     ]
 )
+
+
+def _place_of_path(path: bytes) -> tuple[str, str]:
+    """Bucket and key of `/bucket/key`."""
+    raw_bucket, _, raw_key = path[1:].partition(b"/")
+    bucket = decode_path(raw_bucket)
+    if not bucket and len(path) > 1:
+        raise InvalidBucketNameError("The specified bucket is not valid: it is empty.")
+    return bucket, decode_path(raw_key)
 
 
 def _with_hoisted(headers: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]:

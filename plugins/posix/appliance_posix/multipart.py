@@ -86,13 +86,7 @@ class MultipartOperations(PosixCore):
         staged: Staged | None = None
         with found:
             try:
-                wanted = range or ByteRange(0, found.info.size)
-                if wanted.end > found.info.size:
-                    raise InvalidArgumentError(
-                        "The range of the part is beyond the end of its source.",
-                        bucket=source_bucket,
-                        key=source_key,
-                    )
+                wanted = _range_within(found, range)
                 staged = await self._in_bucket(Staged, bucket)
                 hashing = Hashing(upload.checksums)
                 await self._copy_range(found, wanted, staged, hashing)
@@ -192,6 +186,16 @@ def _check_number(number: int) -> None:
         raise InvalidArgumentError(
             f"Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive."
         )
+
+
+def _range_within(found: Found, asked: ByteRange | None) -> ByteRange:
+    """The range of the source that becomes a part: all of it if none was asked for. Raises InvalidArgumentError."""
+    wanted = asked or ByteRange(0, found.info.size)
+    if wanted.end > found.info.size:
+        raise InvalidArgumentError(
+            "The range of the part is beyond the end of its source.", key=found.key
+        )
+    return wanted
 
 
 def _store_intake(

@@ -99,6 +99,12 @@ class Copier:
                 nursery.start_soon(copy, number, part)
         if failure is not None:
             raise failure
+        await self._complete(where, upload, etags, headers)
+
+    async def _complete(
+        self, where: Where, upload: dict[str, Any], etags: dict[int, str], headers: dict[str, str]
+    ) -> None:
+        """Make the object of its parts; their ETags by number."""
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]
         parameters = {**upload, "MultipartUpload": {"Parts": parts}}
         add_headers(parameters, headers)
