@@ -308,7 +308,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _make_private(path: Path) -> None:
     """The journal names every key: nobody else may read it. SQLite gives its other files the mode of this one."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return  # SQLite cannot open it either, and is asked next: its answer has its sentence
     try:
         os.fchmod(fd, 0o600)
     finally:
