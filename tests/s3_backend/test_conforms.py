@@ -26,6 +26,9 @@ RADOSGW_GAPS = {
     "multipart.may_come_in_any_order": "CompleteMultipartUpload must name all parts",
     "multipart.are_refused_when_wrong": "a part that is too small is InvalidPart",
     "uploads.are_listed_by_key_and_time": "pages of uploads miss common prefixes",
+}
+# A race is not lost in the same way each time.
+RADOSGW_SOMETIMES = {
     "concurrency.replacers_have_one_winner": "500 for some of the PUTs that lose a race",
 }
 # rclone 1.75 keeps objects as files: many keys, system headers and metadata beyond 2 KiB it cannot hold, and its writes take 0.1 s. So here
@@ -67,7 +70,9 @@ async def over(upstream: Ceph | S3Upstream, **options: bool) -> AsyncIterator[Ba
 @pytest.mark.real
 async def test_over_radosgw(ceph: Ceph) -> None:
     async with over(ceph) as backend:
-        allow = Allowances(gaps=RADOSGW_GAPS, part_sizes=False, many=60)
+        allow = Allowances(
+            gaps=RADOSGW_GAPS, sometimes=RADOSGW_SOMETIMES, part_sizes=False, many=60
+        )
         checks = [(name, check) for name, check in CHECKS if name not in RADOSGW_LEFT_OUT]
         assert await conform(backend, allow, checks) == {}
         assert backend.capabilities.conditional_put
