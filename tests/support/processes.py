@@ -51,7 +51,9 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 tail = self.log.read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"No {what} (exit status {self.process.returncode}): {tail}")
-            time.sleep(0.02)  # there is nothing to wait on until it listens
+            # A port that is not open yet cannot be waited on; the end of the process can, and cuts the wait short.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.02)
 
     def wait_for_port(self, port: int) -> None:
         self.wait_until(lambda: accepts(port), f"listener on port {port}")
