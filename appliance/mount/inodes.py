@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from appliance.mount.staging import Draft
 
 ROOT = 1
+# How long what a directory's listing told is believed while somebody has the directory open: `ls -l` of a large one may take long.
+LISTING_S = 60.0
 
 
 class Node:
@@ -31,6 +33,7 @@ class Node:
     `believed_until`, `not_directory_until`: boot seconds until which the name, and the absence of a directory of the same name, need not
     be asked for again. `kept_until`: as `believed_until`, for a directory in which something was removed through this mount: `rm -r`
     wants to remove it last, though nothing in the backend may say any more that it is there.
+    `listed_at`: boot seconds when a listing told of it last. `listings`: for a directory, how often it is open for listing.
     `shown`: for a directory, that the kernel asked for a name in it since it knows this inode, so that it may believe something there.
     """
 
@@ -46,6 +49,8 @@ class Node:
         "is_dir",
         "kept_until",
         "key",
+        "listed_at",
+        "listings",
         "lookups",
         "named",
         "not_directory_until",
@@ -70,6 +75,8 @@ class Node:
         self.named = True
         self.unlinked = False
         self.shown = False
+        self.listings = 0
+        self.listed_at = -LISTING_S
         self.kept_until = 0.0
         self.believed_until = 0.0
         self.not_directory_until = 0.0
@@ -125,6 +132,11 @@ class Inodes:
         if node.key == "":
             return self.root
         return self.find(node.bucket, split(node.key)[0])
+
+    def in_listing(self, node: Node, now_s: float) -> bool:
+        """True while whoever was told of `node` by a listing is still at it."""
+        parent = self.parent(node)
+        return parent is not None and parent.listings > 0 and now_s - node.listed_at < LISTING_S
 
     def pending_in(self, bucket: str, directory: str) -> Iterator[Node]:
         """Files created here, in this directory, that nobody else can see yet."""

@@ -137,7 +137,8 @@ class MountOperations(pyfuse3.Operations):
         node = self._node(inode)
         if not node.named and not node.unlinked and node.opened == 0:
             raise Errno(errno.ESTALE)
-        await self._files.complete(node)
+        if not self._tree.in_listing(node):
+            await self._files.complete(node)
         return self._entry(node, self._timeout(node))
 
     @answers
@@ -178,7 +179,9 @@ class MountOperations(pyfuse3.Operations):
 
     @answers
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
-        return self.handles.add_directory(DirectoryHandle(self._directory(inode)))
+        node = self._directory(inode)
+        node.listings += 1
+        return self.handles.add_directory(DirectoryHandle(node))
 
     @answers
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -245,7 +248,7 @@ class MountOperations(pyfuse3.Operations):
             ]
 
     async def releasedir(self, fh: int) -> None:
-        self.handles.directories.pop(fh, None)
+        self.handles.directories.pop(fh).node.listings -= 1
 
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         """Nothing to do: what made or removed a name was durable when it was answered."""

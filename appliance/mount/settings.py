@@ -13,8 +13,9 @@ class MountSettings(msgspec.Struct, frozen=True, kw_only=True):
     owner and mode of whatever carries none in its metadata.
 
     `grace_s`: where a bucket's freshness is 0 ("ask at each use"), how long names that a listing or a lookup of a directory just told are
-    believed all the same, so that `ls -l` is one listing and a path of five directories not five. It never applies to what `open` reads,
-    nor to changes made through the appliance: those are exact.
+    believed all the same, so that `ls -l` is one listing and a path of five directories not five; what a listing told is believed longer
+    while the directory is open (`inodes.LISTING_S`). It never applies to what `open` reads, nor to changes made through the appliance:
+    those are exact.
 
     `read_ahead_kb` is set on the mount's backing device, which needs root; 0 leaves the kernel's default of 128.
     `tasks_max`: requests in progress at once. `shutdown_grace_s`: how long an unmount waits for uploads in progress.

@@ -133,8 +133,13 @@ class Tree:
             return node, self.file_timeout(bucket, key)
         now = self._world.boot_s()
         directory = self.inodes.find(bucket, key + "/")
-        if directory is not None and max(directory.kept_until, directory.believed_until) > now:
+        if directory is not None and (
+            max(directory.kept_until, directory.believed_until) > now
+            or self.inodes.in_listing(directory, now)
+        ):
             return directory, self.directory_timeout(bucket, key)
+        if node is not None and self.inodes.in_listing(node, now):
+            return node, self.file_timeout(bucket, key)
         if node is not None and node.not_directory_until > now:
             info = self.cache.head_nowait(bucket, key)
             if info is not None:
@@ -294,13 +299,22 @@ class Tree:
             node = self.inodes.directory(bucket, key + "/")
             timeout = 0.0 if changed else self.directory_timeout(bucket, key)
             node.believed_until = now + timeout
+            if not changed:
+                node.listed_at = now
             return node, timeout
         if changed and file is not None:
             # The listing may be older than what is known.
             return file, 0.0
         node = self._listed_file(bucket, key, entry.info)
         node.not_directory_until = now + max(self.file_timeout(bucket, key), NOT_DIRECTORY_S)
-        return node, 0.0 if changed else max(self.file_timeout(bucket, key), self.grace_s)
+        if changed:
+            return node, 0.0
+        node.listed_at = now
+        return node, max(self.file_timeout(bucket, key), self.grace_s)
+
+    def in_listing(self, node: Node) -> bool:
+        """True while whoever was told of `node` by a listing is still at it; see `Inodes.in_listing`."""
+        return self.inodes.in_listing(node, self._world.boot_s())
 
     def _listed_file(self, bucket: str, key: str, info: ObjectInfo) -> Node:
         """A listing tells name, size and time; the cache may know the metadata of the same version without asking."""

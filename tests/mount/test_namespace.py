@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import os
 import stat
 import subprocess
 
 import pytest
+
+from tests.support.mount_process import MountProcess
 
 pytestmark = pytest.mark.real
 
@@ -206,6 +209,40 @@ def test_listing_ten_thousand_files_is_ten_requests_and_no_heads(box):
     assert requests.get("head", 0) == 0
     assert requests["list_objects"] <= 12
     assert sorted(os.listdir(box.path)) == names
+
+
+def test_a_listing_that_takes_long_asks_for_no_file_either(tmp_path):
+    """Grace 0 makes any time too long."""
+    with MountProcess(tmp_path, freshness_s=0, mount={"grace_s": 0}) as process:
+        keys = [
+            f"d/{kind}-{number:04}{rest}"
+            for number in range(500)
+            for kind, rest in (("file", ""), ("sub", "/file"))
+        ]
+        process.call("foreign_put_many", bucket="data", keys=keys)
+        process.requests()
+        directory = os.open(process.path / "data/d", os.O_DIRECTORY)
+        process.requests()
+        with os.scandir(directory) as entries:
+            files = [entry for entry in entries if entry.name.startswith("file")]
+            sizes = [entry.stat().st_size for entry in files]
+            assert len(sizes) == 500
+            assert process.requests() == {"list_objects": 1}
+            # What is opened is asked for all the same.
+            data = b"replaced"
+            process.call(
+                "foreign_put",
+                bucket="data",
+                key="d/file-0001",
+                data=base64.b64encode(data).decode(),
+            )
+            file = os.open("file-0001", os.O_RDONLY, dir_fd=directory)
+            assert os.read(file, 100) == data
+            os.close(file)
+        os.close(directory)
+        process.requests()
+        assert (process.path / "data/d/file-0002").stat().st_size == sizes[2]
+        assert process.requests()["head"] >= 1
 
 
 def test_a_listing_survives_changes_while_it_is_read(box):
