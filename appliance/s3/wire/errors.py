@@ -1,6 +1,6 @@
 """Domain errors as S3 answers: one total table from error class to code, status and sentence, and the error document.
 
-A class that has no row is a bug that the tests find: they walk all subclasses of ApplianceError below `model`, `auth` and this file. An
+A class that has no row is a bug that the tests find: they walk all subclasses of ApplianceError below `model`, `auth` and `faults`. An
 error raised with its own sentence keeps it; one raised without says what AWS says.
 
 Codes, sentences and statuses: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -8,7 +8,7 @@ Codes, sentences and statuses: https://docs.aws.amazon.com/AmazonS3/latest/API/E
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,130 +16,68 @@ import msgspec
 from appliance.auth import errors as auth
 from appliance.model import errors as model
 from appliance.model.errors import ApplianceError
+from appliance.s3.wire.faults import (
+    BadRequestError,
+    BodyTooLargeError,
+    ChunkTooLargeError,
+    ConflictingParametersError,
+    HeadersTooLargeError,
+    InvalidArgumentValueError,
+    InvalidCopyError,
+    InvalidDigestError,
+    InvalidHeaderError,
+    InvalidLocationError,
+    InvalidPartNumberError,
+    InvalidRequestError,
+    InvalidStorageClassError,
+    InvalidUriError,
+    MalformedChunkError,
+    MalformedTrailerError,
+    MalformedXmlError,
+    MethodNotAllowedError,
+    MissingBodyError,
+    MissingContentLengthError,
+    NoSuchVersionError,
+    RequestTimeoutError,
+    UriTooLongError,
+    WireError,
+)
 from appliance.s3.wire.response import XML, Headers, Response
 from appliance.s3.wire.xml.text import element
 
-# --- what only the wire can get wrong -------------------------------------------
-
-
-class WireError(ApplianceError):
-    """The request cannot be understood. `extra` holds elements of the error document besides the message, in order."""
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        bucket: str = "",
-        key: str = "",
-        extra: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message, bucket=bucket, key=key)
-        self.extra = dict(extra or {})
-
-
-class BadRequestError(WireError):
-    """An error occurred when parsing the HTTP request."""
-
-
-class InvalidUriError(WireError):
-    """Couldn't parse the specified URI."""
-
-
-class UriTooLongError(WireError):
-    """The URI of this request is longer than 16 KiB."""
-
-
-class HeadersTooLargeError(WireError):
-    """Your request header section exceeds the maximum allowed size."""
-
-
-class InvalidHeaderError(WireError):
-    """A header of the request is not valid."""
-
-
-class InvalidRequestError(WireError):
-    """Invalid Request."""
-
-
-class InvalidArgumentValueError(WireError):
-    """An argument is not valid: which one, and its value."""
-
-    def __init__(self, message: str, name: str, value: str) -> None:
-        super().__init__(message, extra={"ArgumentName": name, "ArgumentValue": value})
-
-
-class ConflictingParametersError(InvalidArgumentValueError):
-    """Two sub-resources in one request."""
-
-    def __init__(self, first: str, second: str) -> None:
-        names = ", ".join(sorted((first, second)))
-        super().__init__(
-            f"Conflicting query string parameters: {names}", "ResourceType", min(first, second)
-        )
-
-
-class MethodNotAllowedError(WireError):
-    """The specified method is not allowed against this resource."""
-
-    def __init__(self, *, method: str = "", resource_type: str = "") -> None:
-        super().__init__(extra={"Method": method, "ResourceType": resource_type})
-
-
-class MissingContentLengthError(WireError):
-    """You must provide the Content-Length HTTP header."""
-
-
-class MissingBodyError(WireError):
-    """Request body is empty."""
-
-
-class BodyTooLargeError(WireError):
-    """Your request was too big."""
-
-
-class RequestTimeoutError(WireError):
-    """Your socket connection to the server was not read from or written to within the timeout period."""
-
-
-class InvalidDigestError(WireError):
-    """The Content-MD5 you specified was invalid."""
-
-
-class MalformedXmlError(WireError):
-    """The XML you provided was not well-formed or did not validate against our published schema"""
-
-
-class MalformedTrailerError(WireError):
-    """The request contained trailing data that was not well-formed or did not conform to our published schema."""
-
-
-class MalformedChunkError(WireError):
-    """The aws-chunked body of this request is not well-formed."""
-
-
-class ChunkTooLargeError(WireError):
-    """A signed chunk may have at most 16 MiB here: its signature must be checked before its bytes are used."""
-
-
-class InvalidPartNumberError(WireError):
-    """The requested partnumber is not satisfiable"""
-
-
-class NoSuchVersionError(WireError):
-    """The specified version does not exist."""
-
-
-class InvalidLocationError(WireError):
-    """The specified location-constraint is not valid"""
-
-
-class InvalidStorageClassError(WireError):
-    """The storage class you specified is not valid"""
-
-
-class InvalidCopyError(WireError):
-    """This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."""  # noqa: E501
-
+__all__ = [
+    "ROWS",
+    "Row",
+    "error_document",
+    "error_response",
+    "message_of",
+    "row_of",
+    # Raised all over the wire part and the operations.
+    "BadRequestError",
+    "BodyTooLargeError",
+    "ChunkTooLargeError",
+    "ConflictingParametersError",
+    "HeadersTooLargeError",
+    "InvalidArgumentValueError",
+    "InvalidCopyError",
+    "InvalidDigestError",
+    "InvalidHeaderError",
+    "InvalidLocationError",
+    "InvalidPartNumberError",
+    "InvalidRequestError",
+    "InvalidStorageClassError",
+    "InvalidUriError",
+    "MalformedChunkError",
+    "MalformedTrailerError",
+    "MalformedXmlError",
+    "MethodNotAllowedError",
+    "MissingBodyError",
+    "MissingContentLengthError",
+    "NoSuchVersionError",
+    "RequestTimeoutError",
+    "UriTooLongError",
+    "WireError",
+]
 
 # --- the table ----------------------------------------------------------------------
 
@@ -332,7 +270,7 @@ ROWS: dict[type[ApplianceError], Row] = {
         "Missing required header for this request: x-amz-content-sha256",
     ),
     auth.AuthTypeError: Row("InvalidArgument", 400, "Unsupported Authorization Type"),
-    # --- this file
+    # --- .faults
     WireError: Row("InvalidRequest", 400, "Invalid Request"),
     BadRequestError: Row("BadRequest", 400, "An error occurred when parsing the HTTP request."),
     InvalidUriError: Row("InvalidURI", 400, "Couldn't parse the specified URI."),

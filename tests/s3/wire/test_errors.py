@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import appliance.auth.errors
 import appliance.model.errors
-import appliance.s3.wire.errors
+import appliance.s3.wire.faults
 from appliance.auth.errors import AuthError, SignatureMismatchError
 from appliance.model.errors import (
     ApplianceError,
@@ -34,7 +34,7 @@ from appliance.s3.wire.errors import (
 
 MODULES = {
     module.__name__
-    for module in (appliance.model.errors, appliance.auth.errors, appliance.s3.wire.errors)
+    for module in (appliance.model.errors, appliance.auth.errors, appliance.s3.wire.faults)
 }
 
 
