@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 
-from appliance.auth.identity import Identity, Role
+from appliance.auth.identity import Account, Identity, Role
 from appliance.model.errors import ConfigError
 
 ACCESS_KEY_VARIABLE = "APPLIANCE_ACCESS_KEY"
@@ -39,8 +39,39 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({self.access_key!r}, secret_key=…)"
 
 
-class CredentialStore(Protocol):
-    """Where secrets are looked up. On the hot path of every request: answer from memory."""
+def account_of(identity: Identity) -> Account:
+    """What an identity says of its account."""
+    return Account(
+        account_id=identity.account_id,
+        display_name=identity.display_name,
+        role=identity.role,
+        root=identity.root,
+        uid=identity.uid,
+        gids=identity.gids,
+    )
+
+
+class AccountDirectory(Protocol):
+    """Who exists, root included, disabled ones too: for owners, grants and policies. Answers from memory."""
+
+    def account(self, account_id: str) -> Account | None:
+        """By canonical id."""
+        ...
+
+    def named(self, display_name: str) -> Account | None:
+        """By display name, which no two accounts share."""
+        ...
+
+    def with_email(self, email: str) -> Account | None:
+        """By e-mail address, in any case, which no two accounts share."""
+        ...
+
+
+class CredentialStore(AccountDirectory, Protocol):
+    """Where secrets are looked up. On the hot path of every request: answer from memory.
+
+    The same object is returned until the key, its secret or its account changes: verification caches what it derived by identity.
+    """
 
     def lookup(self, access_key: str) -> Credentials | None:
         """None where no such key exists or its account is disabled."""
@@ -56,11 +87,22 @@ class RootCredentials:
     def lookup(self, access_key: str) -> Credentials | None:
         return self.root if access_key == self.root.access_key else None
 
+    def account(self, account_id: str) -> Account | None:
+        root = account_of(self.root.identity)
+        return root if account_id == root.account_id else None
+
+    def named(self, display_name: str) -> Account | None:
+        root = account_of(self.root.identity)
+        return root if display_name == root.display_name else None
+
+    def with_email(self, email: str) -> Account | None:
+        return None
+
 
 def make_credentials(
     access_key: str, secret_key: str, *, display_name: str = "root", role: Role = Role.ADMIN
 ) -> Credentials:
-    """Validated credentials. The canonical id follows from the display name, so it stays when keys change.
+    """Validated credentials of the root. The canonical id follows from the display name, so it stays when keys change.
 
     Raises ConfigError, which never repeats the secret.
     """
@@ -77,6 +119,7 @@ def make_credentials(
         display_name=display_name,
         access_key=access_key,
         role=role,
+        root=True,
     )
     return Credentials(access_key, secret_key, identity)
 

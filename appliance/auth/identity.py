@@ -16,12 +16,35 @@ class Role(enum.StrEnum):
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """An account, and the access key it used. `account_id` is S3's canonical user id: 64 hex digits."""
+    """An account, and the access key it used. `account_id` is S3's canonical user id: 64 hex digits.
+
+    `root`: the account of the configuration, which nothing can lock out. `uid` and `gids` (the first is the primary group): the user as
+    whom files are touched where the backend is a filesystem; None is the appliance's own.
+    """
 
     account_id: str
     display_name: str
     access_key: str
     role: Role = Role.ADMIN
+    root: bool = False
+    uid: int | None = None
+    gids: tuple[int, ...] = ()
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who may have access keys. Fields as in `Identity`; `email` "" where none is known. A disabled account's keys do not work;
+    what it owns stays its own.
+    """
+
+    account_id: str
+    display_name: str
+    role: Role = Role.USER
+    root: bool = False
+    disabled: bool = False
+    email: str = ""
+    uid: int | None = None
+    gids: tuple[int, ...] = ()
+    created_ns: int = 0
 
 
 class Authentication(msgspec.Struct, frozen=True, kw_only=True):

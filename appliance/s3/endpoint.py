@@ -95,6 +95,7 @@ class S3Endpoint:
             settings=settings,
             secret=secret or world.token_bytes(32),
             host_id=self._host_id,
+            accounts=credentials,
             spawn=self._spawn,
         )
         self._background: trio.Nursery | None = None

@@ -6,19 +6,20 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
+from appliance.auth.credentials import AccountDirectory
 from appliance.auth.identity import Authentication, Identity
 from appliance.cache.api import Cache
+from appliance.model.errors import NoSuchVersionError
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.settings import S3Settings
-from appliance.s3.wire.errors import NoSuchVersionError
 from appliance.s3.wire.request import S3Request
 from appliance.s3.wire.response import XML, Headers
 from appliance.world import World
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What all operations share. `secret` seals tokens and upload ids; all nodes must have the same.
+    """What all operations share. `secret` seals tokens and upload ids; all nodes must have the same. `accounts`: everybody there is.
 
     `spawn` runs a function beside the requests, until it ends or the endpoint does.
     """
@@ -28,6 +29,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     settings: S3Settings
     secret: bytes
     host_id: str
+    accounts: AccountDirectory
     spawn: Callable[[Callable[[], Awaitable[None]]], None]
 
 
