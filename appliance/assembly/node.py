@@ -22,6 +22,7 @@ from appliance.cache.object_cache import ObjectCache
 from appliance.cache.store import Store
 from appliance.config import Config
 from appliance.config.values import Address
+from appliance.journal.bucket_settings import JournalBucketSettings
 from appliance.journal.journal import Journal
 from appliance.model.errors import ApplianceError, ConfigError
 from appliance.mount.mount import Mount
@@ -58,6 +59,7 @@ class Foundations(msgspec.Struct, frozen=True, kw_only=True):
     plugins: Plugins
     backends: Sequence[Backend]
     journal: Journal
+    bucket_settings: JournalBucketSettings
     cache: ObjectCache
 
 
@@ -100,6 +102,7 @@ async def _foundations(config: Config) -> AsyncIterator[Foundations]:
                 plugins=plugins,
                 backends=backends,
                 journal=journal,
+                bucket_settings=JournalBucketSettings(journal),
                 cache=cache,
             )
         finally:
@@ -150,6 +153,7 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         parts.world,
         wiring.s3_settings(config),
         secret=wiring.token_secret(parts.credentials),
+        bucket_settings=parts.bucket_settings,
         tls=wiring.tls_context(config),
     )
     mount = (
@@ -182,6 +186,7 @@ def _pages(parts: Foundations, endpoint: S3Endpoint, mount: Mount | None) -> Nod
         "s3": endpoint.statistics,
         "cache": parts.cache.statistics,
         "journal": parts.journal.statistics,
+        "bucket_settings": parts.bucket_settings.statistics,
         "plugin": parts.plugins.statistics,
     }
     if mount:

@@ -62,6 +62,8 @@ AND NOT EXISTS (SELECT 1 FROM intents i WHERE i.origin = v.origin AND i.seq = v.
 AND NOT EXISTS (SELECT 1 FROM pins p
                 WHERE p.bucket = v.bucket AND p.key = v.key AND p.position = v.position)
 AND NOT EXISTS (SELECT 1 FROM settings s WHERE s.name = v.key AND s.position = v.position)
+AND NOT EXISTS (SELECT 1 FROM bucket_settings b
+                WHERE b.bucket = v.bucket AND b.name = v.key AND b.position = v.position)
 """
 
 
@@ -171,6 +173,23 @@ def _setting(connection: sqlite3.Connection, placed: Placed) -> Positions:
     return replaced
 
 
+def _bucket(connection: sqlite3.Connection, placed: Placed) -> Positions:
+    name = (placed.event.bucket, placed.key)
+    if decode(placed.event).value is msgspec.UNSET:
+        return _changed(
+            connection,
+            "DELETE FROM bucket_settings WHERE bucket = ? AND ? IN (x'', name) RETURNING position",
+            name,
+        )
+    replaced = _changed(
+        connection,
+        "DELETE FROM bucket_settings WHERE bucket = ? AND name = ? RETURNING position",
+        name,
+    )
+    connection.execute("INSERT INTO bucket_settings VALUES (?, ?, ?)", (*name, placed.position))
+    return replaced
+
+
 RULES: dict[Kind, Callable[[sqlite3.Connection, Placed], Positions]] = {
     Kind.INTENT: _intent,
     Kind.COMMIT: _commit,
@@ -180,4 +199,5 @@ RULES: dict[Kind, Callable[[sqlite3.Connection, Placed], Positions]] = {
     Kind.PIN: _pin,
     Kind.UNPIN: _unpin,
     Kind.SETTING: _setting,
+    Kind.BUCKET: _bucket,
 }

@@ -54,6 +54,12 @@ class SettingDetail(msgspec.Struct, frozen=True):
     value: Any = msgspec.UNSET
 
 
+class BucketDetail(msgspec.Struct, frozen=True):
+    """No value: the setting is deleted; and all settings of the bucket where the event names none."""
+
+    value: bytes | msgspec.UnsetType = msgspec.UNSET
+
+
 class NoDetail(msgspec.Struct, frozen=True):
     """Pins say all by their name."""
 
@@ -67,6 +73,7 @@ DECODERS: dict[Kind, msgspec.msgpack.Decoder[Any]] = {
     Kind.PIN: msgspec.msgpack.Decoder(NoDetail),
     Kind.UNPIN: msgspec.msgpack.Decoder(NoDetail),
     Kind.SETTING: msgspec.msgpack.Decoder(SettingDetail),
+    Kind.BUCKET: msgspec.msgpack.Decoder(BucketDetail),
 }
 _ENCODER = msgspec.msgpack.Encoder()
 _EMPTY = _ENCODER.encode({})

@@ -18,15 +18,18 @@ Name = tuple[str, str]  # bucket, key
 
 
 class State(msgspec.Struct):
-    """The tables. `intents` by (origin, seq), `settings` by name; each value but an entry is the event that made it."""
+    """The tables. `intents` by (origin, seq), `settings` by name, `bucket_settings` by bucket and name; each value but an entry is the
+    event that made it.
+    """
 
     entries: dict[Name, Entry] = msgspec.field(default_factory=dict)
     intents: dict[tuple[str, int], Event] = msgspec.field(default_factory=dict)
     pins: dict[Name, Event] = msgspec.field(default_factory=dict)
     settings: dict[str, Event] = msgspec.field(default_factory=dict)
+    bucket_settings: dict[Name, Event] = msgspec.field(default_factory=dict)
 
     def copy(self) -> State:
-        return State(dict(self.entries), dict(self.intents), dict(self.pins), dict(self.settings))
+        return State(**{name: dict(getattr(self, name)) for name in self.__struct_fields__})
 
 
 def fold(state: State, events: Iterable[Event]) -> State:
@@ -81,6 +84,15 @@ def _setting(state: State, event: Event) -> None:
         state.settings[event.key] = event
 
 
+def _bucket(state: State, event: Event) -> None:
+    if decode(event).value is not msgspec.UNSET:
+        state.bucket_settings[event.bucket, event.key] = event
+        return
+    for name in [name for name in state.bucket_settings if name[0] == event.bucket]:
+        if event.key in {"", name[1]}:
+            del state.bucket_settings[name]
+
+
 RULES: dict[Kind, Callable[[State, Event], None]] = {
     Kind.INTENT: _intent,
     Kind.COMMIT: _commit,
@@ -90,4 +102,5 @@ RULES: dict[Kind, Callable[[State, Event], None]] = {
     Kind.PIN: _pin,
     Kind.UNPIN: _unpin,
     Kind.SETTING: _setting,
+    Kind.BUCKET: _bucket,
 }

@@ -19,7 +19,7 @@ import msgspec
 
 from appliance.journal import verify
 from appliance.journal.failures import translated
-from appliance.journal.migrations import check
+from appliance.journal.migrations import MIGRATIONS, check
 from appliance.journal.store import BUSY_TIMEOUT_S, EVENTS, PAGE_ROWS, events_of
 from appliance.model.errors import JournalError
 from appliance.model.events import Event, Kind
@@ -35,8 +35,13 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise JournalError(f"There is no journal at {path}: name the appliance's data directory.")
     with translated(path), contextlib.closing(_connect(path)) as connection:
-        if check(connection, path) == 0:
+        schema = check(connection, path)
+        if schema == 0:
             raise JournalError(f"The journal {path} is empty: no appliance has used it yet.")
+        if schema < MIGRATIONS[-1].number:
+            raise JournalError(
+                f"The journal {path} was last used by an older version (schema {schema}): start this one on it once."
+            )
         yield connection
 
 
@@ -123,7 +128,8 @@ SELECT (SELECT name FROM origins WHERE id = 1) AS origin,
        (SELECT coalesce(sum(size), 0) FROM entries WHERE complete) AS complete_bytes,
        (SELECT count(*) FROM intents) AS open_intents,
        (SELECT count(*) FROM pins) AS pins,
-       (SELECT count(*) FROM settings) AS settings
+       (SELECT count(*) FROM settings) AS settings,
+       (SELECT count(*) FROM bucket_settings) AS bucket_settings
 FROM node
 """
 

@@ -91,6 +91,12 @@ class Journal:
             finally:
                 nursery.cancel_scope.cancel()
 
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """From now on call `listener` as `on_event`: in the event loop, with each event once it is durable, in order, before the `append`
+        that brought it returns; also if whoever called that has been cancelled. It must not block.
+        """
+        self._writer.listeners.append(listener)
+
     # --- writing ---------------------------------------------------------------------------
 
     async def append(self, *changes: Change) -> tuple[Event, ...]:
@@ -155,6 +161,10 @@ class Journal:
     def settings(self) -> dict[str, Any]:
         """All settings by name."""
         return self._store.settings()
+
+    def bucket_settings(self) -> Iterator[tuple[str, str, bytes]]:
+        """(bucket, name, value) of every setting of a bucket."""
+        return self._store.bucket_settings()
 
     def events(self, after_seq: int = 0, limit: int = 1000) -> list[Event]:
         """This node's events with `seq` > `after_seq`, in order. Up to `floor` only those that the index rests on are left."""

@@ -30,7 +30,10 @@ def _script(name: str) -> str:
     return resources.files("appliance.journal").joinpath(name).read_text("utf-8")
 
 
-MIGRATIONS = (Migration(1, _script("0001_events_and_index.sql")),)
+MIGRATIONS = (
+    Migration(1, _script("0001_events_and_index.sql")),
+    Migration(2, _script("0002_bucket_settings.sql")),
+)
 
 
 def pending(version: int, migrations: Sequence[Migration], path: Path) -> Sequence[Migration]:

@@ -250,6 +250,11 @@ class Store:
         events = self._events(sql + where, values)
         return {event.key: decode(event).value for event in events}
 
+    def bucket_settings(self) -> Iterator[tuple[str, str, bytes]]:
+        """(bucket, name, value) of all."""
+        for event in self._events(f"{EVENTS} JOIN bucket_settings b USING (position)"):
+            yield event.bucket, event.key, decode(event).value
+
     def pins(self) -> list[tuple[str, str]]:
         rows = self._rows("SELECT bucket, key FROM pins ORDER BY bucket, key")
         return [(bucket, key_text(key)) for bucket, key in rows]

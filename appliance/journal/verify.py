@@ -85,6 +85,7 @@ _SUPPORTS = {
     "intents": "v.kind = 'intent' AND v.origin = r.origin AND v.seq = r.seq",
     "pins": "v.kind = 'pin' AND v.bucket = r.bucket AND v.key = r.key",
     "settings": "v.kind = 'setting' AND v.key = r.name",
+    "bucket_settings": "v.kind = 'bucket' AND v.bucket = r.bucket AND v.key = r.name",
 }
 
 
@@ -162,6 +163,8 @@ def rows(connection: sqlite3.Connection) -> Iterator[tuple[str, Any, Entry | Eve
         yield "pins", (event.bucket, event.key), event
     for event in _supporting(connection, sql("settings")):
         yield "settings", event.key, event
+    for event in _supporting(connection, sql("bucket_settings")):
+        yield "bucket_settings", (event.bucket, event.key), event
 
 
 def _supporting(connection: sqlite3.Connection, sql: str) -> Iterator[Event]:

@@ -63,7 +63,7 @@ class GroupCommit:
     ) -> None:
         self._store = store
         self._world = world
-        self._on_event = on_event
+        self.listeners = [on_event] if on_event is not None else []
         self._calls: deque[_Call] = deque()
         self._access: dict[str, int] = {}
         self._wake = trio.Event()
@@ -204,13 +204,12 @@ class GroupCommit:
                 call.done.set()
 
     def _announce(self, events: Sequence[Event]) -> None:
-        if self._on_event is None:
-            return
-        for event in events:
-            try:
-                self._on_event(event)
-            except Exception:  # noqa: BLE001  # the event is durable whatever a listener does
-                _LOG.exception("a listener failed on event %s of the journal", event.seq)
+        for event in events if self.listeners else ():
+            for listener in self.listeners:
+                try:
+                    listener(event)
+                except Exception:  # noqa: BLE001  # the event is durable whatever a listener does
+                    _LOG.exception("a listener failed on event %s of the journal", event.seq)
 
     def _put_back(
         self, calls: Sequence[_Call], access: Mapping[str, int], error: ApplianceError

@@ -13,6 +13,7 @@ fold, and nothing else. `(origin, seq)` identifies an event in the whole cluster
 | pin       | bucket/key (a key or, ending in "/", a prefix; "" the whole bucket) is exempt from eviction | {}                |
 | unpin     | takes a pin back                                                    | {}                                        |
 | setting   | key names a setting of this appliance, detail holds its value       | {"value": any}; {} deletes it             |
+| bucket    | key names a setting of the bucket (owner, policy, ...), detail holds its value | {"value": bytes}; {} deletes it, and all of the bucket's where key is "" |
 
 A commit of another version than the entry's drops the entry: a committed write never leaves an older version cached.
 A drop's `version` and `detail.file` are optional: where given, the drop concerns only an entry of that version and data file, so a drop
@@ -37,6 +38,7 @@ class Kind(enum.StrEnum):
     PIN = "pin"
     UNPIN = "unpin"
     SETTING = "setting"
+    BUCKET = "bucket"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

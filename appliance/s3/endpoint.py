@@ -30,6 +30,7 @@ from appliance.model.errors import (
     UnsupportedError,
 )
 from appliance.s3.access_log import AccessLog, LogLine
+from appliance.s3.bucket_settings import BucketSettings, MemoryBucketSettings
 from appliance.s3.http.connection import Answer
 from appliance.s3.http.errors import ClientGoneError
 from appliance.s3.http.head import Head
@@ -71,7 +72,8 @@ class S3Endpoint:
     """See the module. `secret` seals continuation tokens and upload ids: the same on all nodes and after a restart;
     without it they live as long as this object.
 
-    `log_write` takes the request log's lines where `settings.access_log` (standard error if not given).
+    Without `bucket_settings`, what accounts set on buckets is forgotten with this object. `log_write` takes the request log's lines where
+    `settings.access_log` (standard error if not given).
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class S3Endpoint:
         settings: S3Settings,
         *,
         secret: bytes | None = None,
+        bucket_settings: BucketSettings | None = None,
         tls: ssl.SSLContext | None = None,
         log_write: Callable[[bytes], object] | None = None,
         operations: Mapping[Operation, Operate] = OPERATIONS,
@@ -96,6 +99,7 @@ class S3Endpoint:
             secret=secret or world.token_bytes(32),
             host_id=self._host_id,
             accounts=credentials,
+            bucket_settings=bucket_settings or MemoryBucketSettings(),
             spawn=self._spawn,
         )
         self._background: trio.Nursery | None = None

@@ -18,10 +18,12 @@ from appliance.model.names import key_text
 from tests.support.journal import (
     CHANGES,
     abort,
+    bucket_setting,
     commit,
     drop,
     fill,
     intent,
+    no_bucket_setting,
     no_setting,
     pin,
     setting,
@@ -141,6 +143,16 @@ class SmallStore:
 
 
 # Real files: how long it takes says nothing.
+def test_settings_of_a_bucket_are_replaced_deleted_and_dropped_together():
+    both = (bucket_setting("s", b"1"), bucket_setting("t", b"2"), bucket_setting("s", b"3"))
+    state = state_after(*both, bucket_setting("s", b"4", bucket="c"))
+    seqs = {name: event.seq for name, event in state.bucket_settings.items()}
+    assert seqs == {("b", "t"): 2, ("b", "s"): 3, ("c", "s"): 4}
+    assert set(state_after(*both, no_bucket_setting("s")).bucket_settings) == {("b", "t")}
+    other = bucket_setting("s", b"4", bucket="c")
+    assert set(state_after(*both, other, no_bucket_setting("")).bucket_settings) == {("c", "s")}
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     calls=st.lists(st.lists(CHANGES, min_size=1, max_size=6), max_size=12),

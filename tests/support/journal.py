@@ -59,6 +59,14 @@ def no_setting(name: str) -> Change:
     return Change(kind=Kind.SETTING, bucket="", key=name)
 
 
+def bucket_setting(name: str, value: bytes, *, bucket: str = "b") -> Change:
+    return Change(kind=Kind.BUCKET, bucket=bucket, key=name, detail={"value": value})
+
+
+def no_bucket_setting(name: str, *, bucket: str = "b") -> Change:
+    return Change(kind=Kind.BUCKET, bucket=bucket, key=name)
+
+
 # Few names, so that events meet; odd ones among them.
 KEYS = st.sampled_from(["k", "a/b", "é", "\udcff", "%"])
 BUCKETS = st.sampled_from(["b", "c"])
@@ -83,4 +91,6 @@ CHANGES = st.one_of(
     st.builds(unpin, KEYS | st.just(""), bucket=BUCKETS),
     st.builds(setting, st.sampled_from(["s", "t"]), st.none() | st.integers(0, 3)),
     st.builds(no_setting, st.sampled_from(["s", "t"])),
+    st.builds(bucket_setting, st.sampled_from(["s", "t"]), st.binary(max_size=2), bucket=BUCKETS),
+    st.builds(no_bucket_setting, st.sampled_from(["s", "t", ""]), bucket=BUCKETS),
 )

@@ -21,6 +21,7 @@ from appliance.auth.credentials import RootCredentials, make_credentials
 from appliance.cache.object_cache import ObjectCache
 from appliance.cache.routes import Route, Routes
 from appliance.cache.store import Store
+from appliance.journal.bucket_settings import JournalBucketSettings
 from appliance.journal.journal import Journal
 from appliance.plugin import Backend
 from appliance.policy.buckets import BucketPolicy
@@ -183,6 +184,7 @@ async def running_endpoint(
             world,
             settings or S3Settings(),
             secret=b"seals",
+            bucket_settings=JournalBucketSettings(journal),
             log_write=log_write,
             tls=_tls(certificate),
         )

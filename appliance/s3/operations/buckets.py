@@ -41,6 +41,7 @@ async def head_bucket(call: Call) -> Response:
 
 async def delete_bucket(call: Call) -> Response:
     await call.cache.delete_bucket(call.bucket)
+    await call.context.bucket_settings.drop(call.bucket)
     return empty(204)
 
 

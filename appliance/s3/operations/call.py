@@ -10,6 +10,7 @@ from appliance.auth.credentials import AccountDirectory
 from appliance.auth.identity import Authentication, Identity
 from appliance.cache.api import Cache
 from appliance.model.errors import NoSuchVersionError
+from appliance.s3.bucket_settings import BucketSettings
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.settings import S3Settings
@@ -30,6 +31,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     secret: bytes
     host_id: str
     accounts: AccountDirectory
+    bucket_settings: BucketSettings
     spawn: Callable[[Callable[[], Awaitable[None]]], None]
 
 
