@@ -64,3 +64,20 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Authentication({self.identity.access_key}, payload={self.payload})"
+
+
+# Whoever sends no credentials.
+ANONYMOUS = Identity(account_id="", display_name="", access_key="", role=Role.USER)
+
+
+def unsigned(payload: str) -> Authentication:
+    """Of a request without a signature: anybody's. `payload` as in `Authentication`."""
+    return Authentication(
+        identity=ANONYMOUS,
+        payload=payload,
+        presigned=False,
+        signature="",
+        signing_key=b"",
+        scope="",
+        timestamp="",
+    )
