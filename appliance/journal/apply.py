@@ -64,6 +64,9 @@ AND NOT EXISTS (SELECT 1 FROM pins p
 AND NOT EXISTS (SELECT 1 FROM settings s WHERE s.name = v.key AND s.position = v.position)
 AND NOT EXISTS (SELECT 1 FROM bucket_settings b
                 WHERE b.bucket = v.bucket AND b.name = v.key AND b.position = v.position)
+AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = v.key AND a.position = v.position)
+AND NOT EXISTS (SELECT 1 FROM access_keys k
+                WHERE k.access_key = v.key AND k.position = v.position)
 """
 
 
@@ -164,13 +167,27 @@ def _pin(connection: sqlite3.Connection, placed: Placed) -> Positions:
     return replaced
 
 
-def _setting(connection: sqlite3.Connection, placed: Placed) -> Positions:
-    replaced = _changed(
-        connection, "DELETE FROM settings WHERE name = ? RETURNING position", (placed.key,)
-    )
+def _put(connection: sqlite3.Connection, placed: Placed, delete: str, insert: str) -> Positions:
+    """The newest event of a name with a value."""
+    replaced = _changed(connection, delete, (placed.key,))
     if decode(placed.event).value is not msgspec.UNSET:
-        connection.execute("INSERT INTO settings VALUES (?, ?)", (placed.key, placed.position))
+        connection.execute(insert, (placed.key, placed.position))
     return replaced
+
+
+def _setting(connection: sqlite3.Connection, placed: Placed) -> Positions:
+    delete = "DELETE FROM settings WHERE name = ? RETURNING position"
+    return _put(connection, placed, delete, "INSERT INTO settings VALUES (?, ?)")
+
+
+def _account(connection: sqlite3.Connection, placed: Placed) -> Positions:
+    delete = "DELETE FROM accounts WHERE id = ? RETURNING position"
+    return _put(connection, placed, delete, "INSERT INTO accounts VALUES (?, ?)")
+
+
+def _access_key(connection: sqlite3.Connection, placed: Placed) -> Positions:
+    delete = "DELETE FROM access_keys WHERE access_key = ? RETURNING position"
+    return _put(connection, placed, delete, "INSERT INTO access_keys VALUES (?, ?)")
 
 
 def _bucket(connection: sqlite3.Connection, placed: Placed) -> Positions:
@@ -200,4 +217,6 @@ RULES: dict[Kind, Callable[[sqlite3.Connection, Placed], Positions]] = {
     Kind.UNPIN: _unpin,
     Kind.SETTING: _setting,
     Kind.BUCKET: _bucket,
+    Kind.ACCOUNT: _account,
+    Kind.ACCESS_KEY: _access_key,
 }

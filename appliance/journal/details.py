@@ -60,6 +60,12 @@ class BucketDetail(msgspec.Struct, frozen=True):
     value: bytes | msgspec.UnsetType = msgspec.UNSET
 
 
+class RecordDetail(msgspec.Struct, frozen=True):
+    """No value: the account or key is gone. What a record holds is its owner's business (`appliance.auth.accounts.records`)."""
+
+    value: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
 class NoDetail(msgspec.Struct, frozen=True):
     """Pins say all by their name."""
 
@@ -74,6 +80,8 @@ DECODERS: dict[Kind, msgspec.msgpack.Decoder[Any]] = {
     Kind.UNPIN: msgspec.msgpack.Decoder(NoDetail),
     Kind.SETTING: msgspec.msgpack.Decoder(SettingDetail),
     Kind.BUCKET: msgspec.msgpack.Decoder(BucketDetail),
+    Kind.ACCOUNT: msgspec.msgpack.Decoder(RecordDetail),
+    Kind.ACCESS_KEY: msgspec.msgpack.Decoder(RecordDetail),
 }
 _ENCODER = msgspec.msgpack.Encoder()
 _EMPTY = _ENCODER.encode({})

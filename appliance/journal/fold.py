@@ -18,8 +18,8 @@ Name = tuple[str, str]  # bucket, key
 
 
 class State(msgspec.Struct):
-    """The tables. `intents` by (origin, seq), `settings` by name, `bucket_settings` by bucket and name; each value but an entry is the
-    event that made it.
+    """The tables. `intents` by (origin, seq), `settings`, `accounts` and `access_keys` by name, `bucket_settings` by bucket and name;
+    each value but an entry is the event that made it.
     """
 
     entries: dict[Name, Entry] = msgspec.field(default_factory=dict)
@@ -27,6 +27,8 @@ class State(msgspec.Struct):
     pins: dict[Name, Event] = msgspec.field(default_factory=dict)
     settings: dict[str, Event] = msgspec.field(default_factory=dict)
     bucket_settings: dict[Name, Event] = msgspec.field(default_factory=dict)
+    accounts: dict[str, Event] = msgspec.field(default_factory=dict)
+    access_keys: dict[str, Event] = msgspec.field(default_factory=dict)
 
     def copy(self) -> State:
         return State(**{name: dict(getattr(self, name)) for name in self.__struct_fields__})
@@ -77,11 +79,24 @@ def _unpin(state: State, event: Event) -> None:
     state.pins.pop((event.bucket, event.key), None)
 
 
-def _setting(state: State, event: Event) -> None:
+def _put(table: dict[str, Event], event: Event) -> None:
+    """The newest event of a name with a value."""
     if decode(event).value is msgspec.UNSET:
-        state.settings.pop(event.key, None)
+        table.pop(event.key, None)
     else:
-        state.settings[event.key] = event
+        table[event.key] = event
+
+
+def _setting(state: State, event: Event) -> None:
+    _put(state.settings, event)
+
+
+def _account(state: State, event: Event) -> None:
+    _put(state.accounts, event)
+
+
+def _access_key(state: State, event: Event) -> None:
+    _put(state.access_keys, event)
 
 
 def _bucket(state: State, event: Event) -> None:
@@ -103,4 +118,6 @@ RULES: dict[Kind, Callable[[State, Event], None]] = {
     Kind.UNPIN: _unpin,
     Kind.SETTING: _setting,
     Kind.BUCKET: _bucket,
+    Kind.ACCOUNT: _account,
+    Kind.ACCESS_KEY: _access_key,
 }

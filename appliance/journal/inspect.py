@@ -27,6 +27,7 @@ from appliance.model.hlc import unix_ms
 from appliance.model.names import key_bytes
 
 HIDDEN = "(hidden)"
+_MAY_BE_SECRET = frozenset({Kind.SETTING, Kind.ACCESS_KEY})
 
 
 @contextlib.contextmanager
@@ -175,7 +176,7 @@ def _detail(event: Event, reveal: bool) -> dict[str, Any]:
         detail = msgspec.msgpack.decode(event.detail, type=dict[str, Any]) if event.detail else {}
     except msgspec.MsgspecError as error:
         return {"unreadable": str(error)}
-    if event.kind is Kind.SETTING and "value" in detail and not reveal:
+    if event.kind in _MAY_BE_SECRET and "value" in detail and not reveal:
         detail["value"] = HIDDEN
     return detail
 

@@ -25,7 +25,7 @@ from appliance.journal.store import Retention, Store
 from appliance.journal.verify import problems
 from appliance.journal.writer import GroupCommit
 from appliance.model.errors import ApplianceError
-from appliance.model.events import Change, Event
+from appliance.model.events import Change, Event, Kind
 from appliance.world import World
 
 _LOG = logging.getLogger(__name__)
@@ -59,19 +59,21 @@ class Journal:
         store = Store.open(path, lambda: world.token_bytes(16).hex(), retention=retention)
         return cls(store, world, on_event)
 
-    def close(self) -> None:
-        """Blocking, idempotent. The writer must have ended. Marks a clean stop, unless something queued cannot be committed."""
+    def close(self, *, mark_clean: bool = True) -> None:
+        """Blocking, idempotent. The writer must have ended. Marks a clean stop, unless something queued cannot be committed or
+        the caller, who only looked in after a crash, says not to: what the crash left is still to be verified.
+        """
         if self._closed:
             return
         if self._writer.running:
             raise RuntimeError("close the journal after its writer has ended")
         self._closed = self._writer.ended = True
-        drafts, access = self._writer.leftover()
+        drafts, notes = self._writer.leftover()
         clean = False
         try:
-            if drafts or access:
-                self._store.commit(drafts, access, self._world.now_ns())
-            clean = True
+            if drafts or notes:
+                self._store.commit(drafts, notes, self._world.now_ns())
+            clean = mark_clean
         except ApplianceError as error:
             _LOG.warning("%s changes could not be recorded at the end: %s", len(drafts), error)
         finally:
@@ -121,6 +123,10 @@ class Journal:
         """Remember how often data files (by id) were used; joined to the next commits; not an event, may be lost. 0 forgets a file."""
         self._writer.save_access(frequencies)
 
+    def save_key_uses(self, uses: Mapping[str, int]) -> None:
+        """Remember when access keys were last used, in seconds since the epoch; as `save_access`. 0 forgets a key."""
+        self._writer.save_key_uses(uses)
+
     # --- reading -----------------------------------------------------------------------------
 
     @property
@@ -165,6 +171,14 @@ class Journal:
     def bucket_settings(self) -> Iterator[tuple[str, str, bytes]]:
         """(bucket, name, value) of every setting of a bucket."""
         return self._store.bucket_settings()
+
+    def values(self, kind: Kind) -> dict[str, Any]:
+        """Name -> record of every account (`Kind.ACCOUNT`) or key (`Kind.ACCESS_KEY`)."""
+        return self._store.values(kind)
+
+    def key_uses(self) -> dict[str, int]:
+        """Access key -> when it was last used, as saved, in seconds since the epoch."""
+        return self._store.key_uses()
 
     def events(self, after_seq: int = 0, limit: int = 1000) -> list[Event]:
         """This node's events with `seq` > `after_seq`, in order. Up to `floor` only those that the index rests on are left."""

@@ -33,6 +33,7 @@ def _script(name: str) -> str:
 MIGRATIONS = (
     Migration(1, _script("0001_events_and_index.sql")),
     Migration(2, _script("0002_bucket_settings.sql")),
+    Migration(3, _script("0003_accounts.sql")),
 )
 
 

@@ -58,8 +58,27 @@ WHERE v.kind = 'fill' AND v.position > ? AND e.position = v.position ORDER BY v.
 """
 
 
+# Settings-like tables: one value a name.
+_NAMED = {
+    Kind.ACCOUNT: f"{EVENTS} JOIN accounts t USING (position)",
+    Kind.ACCESS_KEY: f"{EVENTS} JOIN access_keys t USING (position)",
+}
+
 # Counts of files that no entry uses any more.
 _FORGET_ACCESS = "DELETE FROM access WHERE file NOT IN (SELECT file FROM entries)"
+
+
+class Notes(msgspec.Struct):
+    """What is remembered without an event, and may be lost: data file -> accesses, access key -> last use. 0 forgets."""
+
+    access: dict[str, int] = msgspec.field(default_factory=dict)
+    key_uses: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.access or self.key_uses)
+
+    def __len__(self) -> int:
+        return len(self.access) + len(self.key_uses)
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -156,9 +175,7 @@ class Store:
 
     # --- writing ---------------------------------------------------------------------
 
-    def commit(
-        self, drafts: Sequence[Draft], access: Mapping[str, int], now_ns: int
-    ) -> list[Event]:
+    def commit(self, drafts: Sequence[Draft], notes: Notes, now_ns: int) -> list[Event]:
         """All of it in one transaction, on the disk when this returns. On an error nothing has changed."""
         events = self._number(drafts, now_ns)
         last_position = self.last_position + len(drafts)
@@ -170,7 +187,7 @@ class Store:
                 apply(self._writer, placed, self.floor)
             if floor != self.floor:
                 compact(self._writer, self.floor, floor)
-            self._save_access(access)
+            self._save(notes)
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
@@ -202,11 +219,14 @@ class Store:
             )
         return events
 
-    def _save_access(self, access: Mapping[str, int]) -> None:
-        gone = [(file,) for file, frequency in access.items() if frequency <= 0]
-        kept = [(file, frequency) for file, frequency in access.items() if frequency > 0]
-        self._writer.executemany("DELETE FROM access WHERE file = ?", gone)
-        self._writer.executemany("INSERT OR REPLACE INTO access VALUES (?, ?)", kept)
+    def _save(self, notes: Notes) -> None:
+        write = self._writer.executemany
+        gone, kept = _split(notes.access)
+        write("DELETE FROM access WHERE file = ?", gone)
+        write("INSERT OR REPLACE INTO access VALUES (?, ?)", kept)
+        gone, kept = _split(notes.key_uses)
+        write("DELETE FROM key_uses WHERE access_key = ?", gone)
+        write("INSERT OR REPLACE INTO key_uses VALUES (?, ?)", kept)
 
     def _rollback(self) -> None:
         # SQLite has rolled back by itself after some errors (a full disk among them).
@@ -250,6 +270,13 @@ class Store:
         events = self._events(sql + where, values)
         return {event.key: decode(event).value for event in events}
 
+    def values(self, kind: Kind) -> dict[str, Any]:
+        """Name -> value of all of a kind in `_NAMED`."""
+        return {event.key: decode(event).value for event in self._events(_NAMED[kind])}
+
+    def key_uses(self) -> dict[str, int]:
+        return dict(self._rows("SELECT access_key, used_s FROM key_uses"))
+
     def bucket_settings(self) -> Iterator[tuple[str, str, bytes]]:
         """(bucket, name, value) of all."""
         for event in self._events(f"{EVENTS} JOIN bucket_settings b USING (position)"):
@@ -283,6 +310,12 @@ class Store:
 
     def _row(self, sql: str) -> Any:
         return self._reader.execute(sql).fetchone()
+
+
+def _split(notes: Mapping[str, int]) -> tuple[list[tuple[str]], list[tuple[str, int]]]:
+    """(what to forget, what to write), as SQLite takes them."""
+    gone = [(name,) for name, number in notes.items() if number <= 0]
+    return gone, [(name, number) for name, number in notes.items() if number > 0]
 
 
 def events_of(rows: Iterable[Any]) -> Iterator[Event]:

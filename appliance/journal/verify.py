@@ -86,6 +86,8 @@ _SUPPORTS = {
     "pins": "v.kind = 'pin' AND v.bucket = r.bucket AND v.key = r.key",
     "settings": "v.kind = 'setting' AND v.key = r.name",
     "bucket_settings": "v.kind = 'bucket' AND v.bucket = r.bucket AND v.key = r.name",
+    "accounts": "v.kind = 'account' AND v.key = r.id",
+    "access_keys": "v.kind = 'access_key' AND v.key = r.access_key",
 }
 
 
@@ -165,6 +167,9 @@ def rows(connection: sqlite3.Connection) -> Iterator[tuple[str, Any, Entry | Eve
         yield "settings", event.key, event
     for event in _supporting(connection, sql("bucket_settings")):
         yield "bucket_settings", (event.bucket, event.key), event
+    for table in ("accounts", "access_keys"):
+        for event in _supporting(connection, sql(table)):
+            yield table, event.key, event
 
 
 def _supporting(connection: sqlite3.Connection, sql: str) -> Iterator[Event]:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from appliance.journal.details import Draft, draft
-from appliance.journal.store import Store
+from appliance.journal.store import Notes, Store
 from appliance.model.errors import ApplianceError, JournalError, SlowDownError
 from appliance.model.events import Change, Event
 from appliance.world import Lane, World
@@ -30,8 +30,8 @@ _LOG = logging.getLogger(__name__)
 
 # One transaction takes whole calls until it has this many changes (about 50 ms of work).
 BATCH_CHANGES = 4096
-# Access counts that ride along with one transaction.
-BATCH_ACCESS = 4096
+# Notes (access counts, last uses) that ride along with one transaction: as many of each.
+BATCH_NOTES = 4096
 # What `append_soon` may have waiting; beyond it refuses.
 SOON_BYTES_MAX = 64 * 1024**2
 CALL_CHANGES_MAX = 65_536
@@ -65,7 +65,7 @@ class GroupCommit:
         self._world = world
         self.listeners = [on_event] if on_event is not None else []
         self._calls: deque[_Call] = deque()
-        self._access: dict[str, int] = {}
+        self._notes = Notes()
         self._wake = trio.Event()
         self._urgent = trio.Event()  # somebody waits
         self._soon_bytes = 0
@@ -110,7 +110,12 @@ class GroupCommit:
 
     def save_access(self, frequencies: Mapping[str, int]) -> None:
         """See `Journal.save_access`."""
-        self._access.update(frequencies)
+        self._notes.access.update(frequencies)
+        self._wake.set()
+
+    def save_key_uses(self, uses: Mapping[str, int]) -> None:
+        """See `Journal.save_key_uses`."""
+        self._notes.key_uses.update(uses)
         self._wake.set()
 
     def _queue(self, call: _Call) -> None:
@@ -146,18 +151,18 @@ class GroupCommit:
                 self._calls, JournalError("The journal was closed before this was recorded.")
             )
 
-    def leftover(self) -> tuple[list[Draft], dict[str, int]]:
+    def leftover(self) -> tuple[list[Draft], Notes]:
         """What could not be committed before the task ended."""
         drafts = [item for call in self._calls for item in call.drafts]
-        return drafts, self._access
+        return drafts, self._notes
 
     def _pending(self) -> bool:
-        return bool(self._calls or self._access)
+        return bool(self._calls or self._notes)
 
     async def _commit_batch(self) -> bool:
         """One transaction; False if it failed."""
         self._wake, self._urgent = trio.Event(), trio.Event()
-        calls, access = self._take()
+        calls, notes = self._take()
         if self._pending():
             self._wake.set()
             self._urgent.set()
@@ -165,28 +170,27 @@ class GroupCommit:
         try:
             events = (
                 await self._world.run_blocking(
-                    Lane.JOURNAL, self._store.commit, drafts, access, self._world.now_ns()
+                    Lane.JOURNAL, self._store.commit, drafts, notes, self._world.now_ns()
                 )
-                if drafts or access
+                if drafts or notes
                 else []
             )
         except ApplianceError as error:
-            self._put_back(calls, access, error)
+            self._put_back(calls, notes, error)
             return False
         except BaseException:
-            self._put_back(calls, access, JournalError("The journal's writer failed."))
+            self._put_back(calls, notes, JournalError("The journal's writer failed."))
             raise
         self._finish(calls, events)
         return True
 
-    def _take(self) -> tuple[list[_Call], dict[str, int]]:
+    def _take(self) -> tuple[list[_Call], Notes]:
         calls: list[_Call] = []
         changes = 0
         while self._calls and changes < BATCH_CHANGES:
             calls.append(self._calls.popleft())
             changes += len(calls[-1].drafts)
-        files = list(self._access)[:BATCH_ACCESS]
-        return calls, {file: self._access.pop(file) for file in files}
+        return calls, Notes(_taken(self._notes.access), _taken(self._notes.key_uses))
 
     def _finish(self, calls: Sequence[_Call], events: Sequence[Event]) -> None:
         self._counts["commits_total"] += 1
@@ -211,14 +215,14 @@ class GroupCommit:
                 except Exception:  # noqa: BLE001  # the event is durable whatever a listener does
                     _LOG.exception("a listener failed on event %s of the journal", event.seq)
 
-    def _put_back(
-        self, calls: Sequence[_Call], access: Mapping[str, int], error: ApplianceError
-    ) -> None:
+    def _put_back(self, calls: Sequence[_Call], notes: Notes, error: ApplianceError) -> None:
         self._counts["failed_commits_total"] += 1
         _LOG.warning("a commit to %s failed: %s", self._store.path, error)
         self._fail(calls, error)
         self._calls.extendleft(call for call in reversed(calls) if call.done is None)
-        self._access = {**access, **self._access}
+        self._notes = Notes(
+            {**notes.access, **self._notes.access}, {**notes.key_uses, **self._notes.key_uses}
+        )
 
     def _fail(self, calls: Sequence[_Call] | deque[_Call], error: ApplianceError) -> None:
         for call in calls:
@@ -231,8 +235,13 @@ class GroupCommit:
             **self._counts,
             "queued_calls": len(self._calls),
             "soon_bytes": self._soon_bytes,
-            "queued_access": len(self._access),
+            "queued_access": len(self._notes),
         }
+
+
+def _taken(notes: dict[str, int]) -> dict[str, int]:
+    """Remove at most `BATCH_NOTES`."""
+    return {name: notes.pop(name) for name in list(notes)[:BATCH_NOTES]}
 
 
 def _drafts(changes: Sequence[Change]) -> tuple[Draft, ...]:

@@ -13,11 +13,14 @@ fold, and nothing else. `(origin, seq)` identifies an event in the whole cluster
 | pin       | bucket/key (a key or, ending in "/", a prefix; "" the whole bucket) is exempt from eviction | {}                |
 | unpin     | takes a pin back                                                    | {}                                        |
 | setting   | key names a setting of this appliance, detail holds its value       | {"value": any}; {} deletes it             |
-| bucket    | key names a setting of the bucket (owner, policy, ...), detail holds its value | {"value": bytes}; {} deletes it, and all of the bucket's where key is "" |
+| bucket    | key names a setting of the bucket (owner ...), detail its value; see below | {"value": bytes}; {} deletes it    |
+| account   | key is an account's canonical id, detail holds its record           | {"value": map}; {} removes it             |
+| access_key | key is an access key, detail its record, the secret sealed         | {"value": map}; {} removes it             |
 
 A commit of another version than the entry's drops the entry: a committed write never leaves an older version cached.
 A drop's `version` and `detail.file` are optional: where given, the drop concerns only an entry of that version and data file, so a drop
-that was queued late cannot take a newer fill with it. A fill's `detail.info.key` is empty once recorded: the event has the key.
+that was queued late cannot take a newer fill with it. A fill's `detail.info.key` is empty once recorded: the event has the key. A `bucket`
+event without key and value deletes all settings of the bucket.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ class Kind(enum.StrEnum):
     UNPIN = "unpin"
     SETTING = "setting"
     BUCKET = "bucket"
+    ACCOUNT = "account"
+    ACCESS_KEY = "access_key"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

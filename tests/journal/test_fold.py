@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.journal.details import draft
+from appliance.journal.details import decode, draft
 from appliance.journal.fold import RULES, State, fold
-from appliance.journal.store import Retention, Store
+from appliance.journal.store import Notes, Retention, Store
 from appliance.journal.verify import problems, tables
 from appliance.model.events import Change, Event, Kind
 from appliance.model.names import key_text
@@ -24,8 +24,10 @@ from tests.support.journal import (
     fill,
     intent,
     no_bucket_setting,
+    no_record,
     no_setting,
     pin,
+    record,
     setting,
     unpin,
 )
@@ -55,6 +57,15 @@ def state_after(*changes: Change) -> State:
 
 def test_every_kind_has_a_rule():
     assert set(RULES) == set(Kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"), [(Kind.ACCOUNT, "accounts"), (Kind.ACCESS_KEY, "access_keys")]
+)
+def test_the_newest_record_of_a_name_wins_until_it_is_removed(kind, table):
+    state = state_after(record(kind, "a", {"n": 1}), record(kind, "a", {"n": 2}))
+    assert decode(getattr(state, table)["a"]).value == {"n": 2}
+    assert not getattr(fold(state, numbered(no_record(kind, "a"))), table)
 
 
 def test_fold_leaves_its_argument_alone():
@@ -165,7 +176,7 @@ def test_tables_equal_the_fold_of_events(tmp_path_factory, calls, keep, restarts
     history: list[Event] = []
     try:
         for number, changes in enumerate(calls):
-            history += small.store.commit([draft(change) for change in changes], {}, number)
+            history += small.store.commit([draft(change) for change in changes], Notes(), number)
             if number in restarts:
                 small.restart()
         small.check(history)

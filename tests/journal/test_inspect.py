@@ -18,7 +18,7 @@ from appliance.journal.inspect import (
     verify_file,
 )
 from appliance.journal.migrations import MIGRATIONS
-from appliance.journal.store import Store
+from appliance.journal.store import Notes, Store
 from appliance.model.errors import JournalError
 from appliance.model.events import Event, Kind
 from appliance.world import RealWorld
@@ -42,7 +42,7 @@ def store(path):
         drop("k"),
         setting("s", "secret"),
     ]
-    store.commit([draft(change) for change in changes], {}, 10**18)
+    store.commit([draft(change) for change in changes], Notes(), 10**18)
     yield store
     store.close(clean=True)
 
@@ -92,7 +92,7 @@ def test_follow_gives_the_last_then_each_new_one(path, store):
     def wait() -> None:
         if store.last_seq == 10:
             raise KeyboardInterrupt
-        store.commit([draft(pin("new")), draft(pin("new"))], {}, 0)
+        store.commit([draft(pin("new")), draft(pin("new"))], Notes(), 0)
 
     heard = []
     with pytest.raises(KeyboardInterrupt):

@@ -29,6 +29,7 @@ from tests.support.journal import (
     no_setting,
     object_info,
     pin,
+    record,
     setting,
     unpin,
 )
@@ -379,3 +380,30 @@ async def test_close_while_the_writer_runs_is_a_bug(opened):
         with trio.fail_after(5):
             await journal.append(pin())  # still works
     assert journal.last_seq == 1
+
+
+async def test_last_uses_of_keys_survive_and_are_forgotten_on_demand(opened):
+    journal = opened()
+    async with journal.running():
+        journal.save_key_uses({"AK1": 100, "AK2": 200})
+        journal.save_key_uses({"AK1": 101})
+    journal.close()
+    again = opened()
+    assert again.key_uses() == {"AK1": 101, "AK2": 200}
+    assert again.last_seq == 0  # no event
+    async with again.running():
+        again.save_key_uses({"AK2": 0})
+    assert again.key_uses() == {"AK1": 101}
+
+
+async def test_who_only_looks_in_after_a_crash_does_not_make_the_stop_clean(opened):
+    journal = opened()
+    journal._store.close(clean=False)
+    journal._closed = True
+    visitor = opened()
+    async with visitor.running():
+        await visitor.append(record(Kind.ACCOUNT, "a", {"n": 1}))
+    visitor.close(mark_clean=visitor.clean_stop)
+    again = opened()
+    assert not again.clean_stop
+    assert again.values(Kind.ACCOUNT) == {"a": {"n": 1}}

@@ -8,7 +8,8 @@ import pytest
 
 from appliance.journal.details import draft
 from appliance.journal.migrations import MIGRATIONS, Migration
-from appliance.journal.store import Store, connect
+from appliance.journal.store import Notes, Store, connect
+from appliance.journal.verify import problems
 from appliance.model.errors import JournalError
 from tests.support.journal import fill, pin
 
@@ -25,7 +26,7 @@ def path(tmp_path):
     """A journal of today's schema with an entry and a pin."""
     path = tmp_path / "appliance.db"
     store = Store.open(path, lambda: "o")
-    store.commit([draft(fill("k")), draft(pin())], {}, 0)
+    store.commit([draft(fill("k")), draft(pin())], Notes(), 0)
     store.close(clean=True)
     return path
 
@@ -54,6 +55,30 @@ def test_an_old_file_is_brought_up_with_its_contents(path):
     connection = connect(path)
     assert connection.execute("SELECT * FROM future").fetchall() == [(b"k",)]
     connection.close()
+
+
+@pytest.mark.parametrize("steps", range(1, len(MIGRATIONS)))
+def test_journals_of_every_former_schema_open_with_their_events(tmp_path, steps):
+    path = tmp_path / "appliance.db"
+    old = Store.open(path, lambda: "o", migrations=MIGRATIONS[:steps])
+    with sqlite3.connect(path) as connection:
+        for table, row in [("entries", ("b", b"k", 1, "v1", "f1", 5, 1)), ("pins", ("b", b"k", 2))]:
+            marks = ", ".join("?" * len(row))
+            connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608  # from above
+        for number, change in enumerate((fill("k"), pin()), 1):
+            item = draft(change)
+            row = (number, 1, number, number, item.kind, item.bucket, item.key, item.version)
+            connection.execute(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, item.detail)
+            )
+    connection.close()
+    old.close(clean=True)
+    assert version_and_tables(path)[0] == steps
+    store = Store.open(path, lambda: "unused")
+    assert [entry.key for entry in store.entries()] == ["k"]
+    assert store.pins() == [("b", "k")]
+    assert store.with_snapshot(lambda snapshot: problems(snapshot, path, thorough=True)) == []
+    store.close(clean=True)
 
 
 def test_steps_are_taken_once(path):

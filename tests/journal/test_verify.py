@@ -8,7 +8,7 @@ import pytest
 
 from appliance.journal.details import draft
 from appliance.journal.inspect import verify_file
-from appliance.journal.store import Retention, Store
+from appliance.journal.store import Notes, Retention, Store
 from appliance.journal.verify import PROBLEMS_MAX
 from tests.support.journal import fill, intent, pin, setting
 
@@ -22,7 +22,7 @@ def path(tmp_path):
     churn = [fill("churn", file=f"f{number}") for number in range(92)]
     new = [fill("new"), intent("new"), pin("new"), setting("new", 2)]
     for change in [*old, *churn, *new]:
-        store.commit([draft(change)], {}, 0)
+        store.commit([draft(change)], Notes(), 0)
     assert store.floor == 90
     store.close(clean=True)
     return path
@@ -94,7 +94,7 @@ def test_damaged_pages_are_found(path):
 
 def test_problems_are_bounded(path):
     store = Store.open(path, lambda: "o")
-    store.commit([draft(pin(f"k{number}")) for number in range(300)], {}, 0)
+    store.commit([draft(pin(f"k{number}")) for number in range(300)], Notes(), 0)
     store.close(clean=True)
     found = after(path, "DELETE FROM pins")[1]
     assert len(found) == PROBLEMS_MAX + 1

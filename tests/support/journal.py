@@ -67,11 +67,21 @@ def no_bucket_setting(name: str, *, bucket: str = "b") -> Change:
     return Change(kind=Kind.BUCKET, bucket=bucket, key=name)
 
 
+def record(kind: Kind, key: str, value: dict[str, object]) -> Change:
+    """Of an account or an access key."""
+    return Change(kind=kind, bucket="", key=key, detail={"value": value})
+
+
+def no_record(kind: Kind, key: str) -> Change:
+    return Change(kind=kind, bucket="", key=key)
+
+
 # Few names, so that events meet; odd ones among them.
 KEYS = st.sampled_from(["k", "a/b", "é", "\udcff", "%"])
 BUCKETS = st.sampled_from(["b", "c"])
 VERSIONS = st.sampled_from(["v1", "v2"])
 FILES = st.sampled_from(["f1", "f2"])
+RECORD_KINDS = st.sampled_from([Kind.ACCOUNT, Kind.ACCESS_KEY])
 
 CHANGES = st.one_of(
     st.builds(intent, KEYS, bucket=BUCKETS),
@@ -93,4 +103,6 @@ CHANGES = st.one_of(
     st.builds(no_setting, st.sampled_from(["s", "t"])),
     st.builds(bucket_setting, st.sampled_from(["s", "t"]), st.binary(max_size=2), bucket=BUCKETS),
     st.builds(no_bucket_setting, st.sampled_from(["s", "t", ""]), bucket=BUCKETS),
+    st.builds(record, RECORD_KINDS, st.sampled_from(["s", "t"]), st.just({"n": 1}) | st.just({})),
+    st.builds(no_record, RECORD_KINDS, st.sampled_from(["s", "t"])),
 )
