@@ -20,8 +20,8 @@ import msgspec
 import trio
 
 from appliance.auth.credentials import CredentialStore
-from appliance.auth.identity import Role
-from appliance.auth.sigv4 import Verifier
+from appliance.auth.identity import Authentication, Role, unsigned
+from appliance.auth.sigv4 import UNSIGNED_PAYLOAD, Verifier
 from appliance.cache.api import Cache
 from appliance.model.errors import (
     AccessDeniedError,
@@ -39,8 +39,10 @@ from appliance.s3.http.response import Response, render_fields
 from appliance.s3.http.server import HttpServer
 from appliance.s3.metrics import RequestMetrics
 from appliance.s3.operations.call import Call, Context, Operate
-from appliance.s3.operations.table import NOWAIT, OPERATIONS
+from appliance.s3.operations.sharing import cors_rules
+from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED
 from appliance.s3.settings import S3Settings
+from appliance.s3.wire.cors import shared_with
 from appliance.s3.wire.errors import error_response, row_of
 from appliance.s3.wire.operations import Operation
 from appliance.s3.wire.request import S3Request, parse_request
@@ -193,6 +195,8 @@ class S3Endpoint:
     ) -> Call:
         """Who asks, and may they. Raises AuthError, UnsupportedError, AccessDeniedError."""
         request = parsed.request
+        if parsed.operation in UNSIGNED:
+            return self._call(exchange, parsed, unsigned(UNSIGNED_PAYLOAD), body)
         authentication = self._verifier.verify(
             request.method, request.target, request.headers, now_ns=now_ns
         )
@@ -206,6 +210,15 @@ class S3Endpoint:
             )
         if identity.role is Role.READONLY and request.method not in _READS:
             raise AccessDeniedError(bucket=parsed.bucket, key=parsed.key)
+        return self._call(exchange, parsed, authentication, body)
+
+    def _call(
+        self,
+        exchange: _Exchange,
+        parsed: S3Request,
+        authentication: Authentication,
+        body: IncomingBody,
+    ) -> Call:
         return Call(
             self._context,
             parsed,
@@ -255,8 +268,18 @@ class S3Endpoint:
             ).removesuffix(b"\r\n")
         identified = self._common + exchange.request_id.encode() + b"\r\n"
         response.fields = identified + response.fields
+        request = exchange.request
+        if request is not None and "origin" in request.headers:
+            response.fields += self._shared_with(request)
         response.notes = exchange
         return response
+
+    def _shared_with(self, request: S3Request) -> bytes:
+        """What a browser is to know about who may see this answer."""
+        rules = cors_rules(self._context.bucket_settings.of(request.bucket))
+        if rules is None or request.operation in UNSIGNED:
+            return b""
+        return render_fields(shared_with(rules, request.request.method, request.headers))
 
     def _failure(self, exchange: _Exchange, error: Exception, head: Head) -> Response:
         """The answer to a request that failed; a bug goes to the log."""

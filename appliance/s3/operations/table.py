@@ -7,11 +7,13 @@ from collections.abc import Callable
 from appliance.s3.http.response import Response
 from appliance.s3.operations import (
     attributes,
+    bucket_tagging,
     buckets,
     copying,
     listing,
     multipart,
     reading,
+    sharing,
     tagging,
     writing,
 )
@@ -24,6 +26,9 @@ NOWAIT: dict[Operation, Callable[[Call], Response | None]] = {
     Operation.HeadObject: reading.head_object_nowait,
 }
 
+# What comes without a signature by its nature: preflights of browsers.
+UNSIGNED = frozenset({Operation.PreflightBucket, Operation.PreflightObject})
+
 OPERATIONS: dict[Operation, Operate] = {
     Operation.ListBuckets: buckets.list_buckets,
     Operation.CreateBucket: buckets.create_bucket,
@@ -31,6 +36,14 @@ OPERATIONS: dict[Operation, Operate] = {
     Operation.DeleteBucket: buckets.delete_bucket,
     Operation.GetBucketLocation: buckets.get_bucket_location,
     Operation.GetBucketVersioning: buckets.get_bucket_versioning,
+    Operation.GetBucketCors: sharing.get_bucket_cors,
+    Operation.PutBucketCors: sharing.put_bucket_cors,
+    Operation.DeleteBucketCors: sharing.delete_bucket_cors,
+    Operation.PreflightBucket: sharing.preflighted,
+    Operation.PreflightObject: sharing.preflighted,
+    Operation.GetBucketTagging: bucket_tagging.get_bucket_tagging,
+    Operation.PutBucketTagging: bucket_tagging.put_bucket_tagging,
+    Operation.DeleteBucketTagging: bucket_tagging.delete_bucket_tagging,
     Operation.ListObjects: listing.list_objects,
     Operation.ListObjectsV2: listing.list_objects_v2,
     Operation.ListObjectVersions: listing.list_object_versions,

@@ -21,6 +21,8 @@ from appliance.s3.wire.faults import (
     BodyTooLargeError,
     ChunkTooLargeError,
     ConflictingParametersError,
+    CorsRefusedError,
+    FormFieldsTooLargeError,
     HeadersTooLargeError,
     InvalidArgumentValueError,
     InvalidCopyError,
@@ -32,12 +34,18 @@ from appliance.s3.wire.faults import (
     InvalidStorageClassError,
     InvalidUriError,
     MalformedChunkError,
+    MalformedFormError,
     MalformedTrailerError,
     MalformedXmlError,
     MethodNotAllowedError,
     MissingBodyError,
     MissingContentLengthError,
+    NoSuchCorsError,
     NoSuchVersionError,
+    NotAFormError,
+    OneFileError,
+    PolicyDocumentError,
+    PolicyRefusedError,
     RequestTimeoutError,
     UriTooLongError,
     WireError,
@@ -53,6 +61,14 @@ __all__ = [
     "message_of",
     "row_of",
     # Raised all over the wire part and the operations.
+    "CorsRefusedError",
+    "FormFieldsTooLargeError",
+    "MalformedFormError",
+    "NoSuchCorsError",
+    "NotAFormError",
+    "OneFileError",
+    "PolicyDocumentError",
+    "PolicyRefusedError",
     "BadRequestError",
     "BodyTooLargeError",
     "ChunkTooLargeError",
@@ -331,6 +347,34 @@ ROWS: dict[type[ApplianceError], Row] = {
         "This copy request is illegal because it is trying to copy an object to itself without changing the "
         "object's metadata, storage class, website redirect location or encryption attributes.",
     ),
+    NotAFormError: Row(
+        "PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold"
+    ),
+    MalformedFormError: Row(
+        "MalformedPOSTRequest",
+        400,
+        "The body of your POST request is not well-formed multipart/form-data.",
+    ),
+    FormFieldsTooLargeError: Row(
+        "MaxPostPreDataLengthExceededError",
+        400,
+        "Your POST request fields preceding the upload file were too large.",
+    ),
+    OneFileError: Row(
+        "IncorrectNumberOfFilesInPostRequest",
+        400,
+        "POST requires exactly one file upload per request.",
+    ),
+    PolicyDocumentError: Row("InvalidPolicyDocument", 400, "Invalid Policy: Invalid JSON."),
+    PolicyRefusedError: Row("AccessDenied", 403, "Invalid according to Policy."),
+    CorsRefusedError: Row(
+        "AccessForbidden",
+        403,
+        "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, "
+        "request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted "
+        "by the resource's CORS spec.",
+    ),
+    NoSuchCorsError: Row("NoSuchCORSConfiguration", 404, "The CORS configuration does not exist"),
 }
 
 

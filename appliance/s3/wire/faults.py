@@ -127,3 +127,46 @@ class InvalidStorageClassError(WireError):
 
 class InvalidCopyError(WireError):
     """This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."""  # noqa: E501
+
+
+# --- PostObject: forms and their policies ---------------------------------------------
+
+
+class NotAFormError(WireError):
+    """Bucket POST must be of the enclosure-type multipart/form-data"""
+
+    def __init__(self) -> None:
+        super().__init__(
+            extra={"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"}
+        )
+
+
+class MalformedFormError(WireError):
+    """The body of your POST request is not well-formed multipart/form-data."""
+
+
+class FormFieldsTooLargeError(WireError):
+    """Your POST request fields preceding the upload file were too large."""
+
+
+class OneFileError(WireError):
+    """POST requires exactly one file upload per request."""
+
+
+class PolicyDocumentError(WireError):
+    """The policy document of this form is not valid."""
+
+
+class PolicyRefusedError(WireError):
+    """What is uploaded does not fit the form's policy document."""
+
+
+# --- CORS -----------------------------------------------------------------------------
+
+
+class CorsRefusedError(WireError):
+    """CORSResponse: This CORS request is not allowed by the bucket's rules."""
+
+
+class NoSuchCorsError(WireError):
+    """The CORS configuration does not exist"""

@@ -30,6 +30,7 @@ METADATA_PREFIX = "x-amz-meta-"
 METADATA_BYTES_MAX = 2048
 TAG_KEY_CHARS_MAX = 128
 TAG_VALUE_CHARS_MAX = 256
+BUCKET_TAGS_MAX = 50
 # Letters, digits and spaces of any language, and these.
 _TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*\Z")
 
@@ -246,8 +247,10 @@ def tags_of_header(headers: Mapping[str, str]) -> dict[str, str]:
     return checked_tags(pairs)
 
 
-def checked_tags(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Tags within S3's limits. Raises InvalidTagError; BadRequestError if there are more than 10.
+def checked_tags(
+    pairs: Iterable[tuple[str, str]], limit: int = TAGS_MAX, of: str = "Object"
+) -> dict[str, str]:
+    """Tags within S3's limits. Raises InvalidTagError; BadRequestError if there are more than `limit`.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
     """
@@ -262,6 +265,6 @@ def checked_tags(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         if key in tags:
             raise InvalidTagError("Cannot provide multiple Tags with the same key")
         tags[key] = value
-    if len(tags) > TAGS_MAX:
-        raise BadRequestError(f"Object tags cannot be greater than {TAGS_MAX}")
+    if len(tags) > limit:
+        raise BadRequestError(f"{of} tags cannot be greater than {limit}")
     return tags

@@ -10,7 +10,7 @@ from appliance.model.checksums import ALGORITHMS
 from appliance.model.errors import InvalidPartOrderError, UnsupportedError
 from appliance.model.objects import DELETE_KEYS_MAX, PART_NUMBER_MAX, CompletedPart
 from appliance.s3.wire.errors import InvalidArgumentValueError, MalformedXmlError
-from appliance.s3.wire.options import checked_tags
+from appliance.s3.wire.options import BUCKET_TAGS_MAX, checked_tags
 from appliance.s3.wire.xml.tree import Node, parse_tree
 
 CHECKSUM_ELEMENTS = {f"Checksum{name.upper()}": name for name in ALGORITHMS}
@@ -119,13 +119,22 @@ def parse_create_bucket(body: bytes) -> str:
 
 
 def parse_tagging(body: bytes) -> dict[str, str]:
-    """Raises MalformedXmlError, InvalidTagError, BadRequestError (too many)."""
+    """Tags of an object. Raises MalformedXmlError, InvalidTagError, BadRequestError (too many)."""
+    return checked_tags(_tags(body))
+
+
+def parse_bucket_tagging(body: bytes) -> dict[str, str]:
+    """Tags of a bucket, of which there may be more. Raises as `parse_tagging`."""
+    return checked_tags(_tags(body), BUCKET_TAGS_MAX, "Bucket")
+
+
+def _tags(body: bytes) -> list[tuple[str, str]]:
     root = parse_tree(body, "Tagging").fields(frozenset({"TagSet"}))
     if "TagSet" not in root:
         raise MalformedXmlError
     tag_set = root["TagSet"]
     tag_set.fields(_NONE, many="Tag")
-    return checked_tags([_tag(node) for node in tag_set.children])
+    return [_tag(node) for node in tag_set.children]
 
 
 def _tag(node: Node) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _SPECIAL = re.compile("[&<>\"'\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 
@@ -31,3 +32,9 @@ def escape(text: str) -> str:
 def element(name: str, text: str) -> str:
     """`<name>text</name>`."""
     return f"<{name}>{escape(text)}</{name}>"
+
+
+def document(root: str, *parts: str) -> bytes:
+    """A document whose content is XML already."""
+    body = "".join(parts)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="{NAMESPACE}">{body}</{root}>'.encode()
