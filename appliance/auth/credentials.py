@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from appliance.auth import private_file
 from appliance.auth.identity import Account, Identity, Role
 from appliance.model.errors import ConfigError
 
@@ -71,7 +71,10 @@ class CredentialStore(AccountDirectory, Protocol):
     """Where secrets are looked up. On the hot path of every request: answer from memory.
 
     The same object is returned until the key, its secret or its account changes: verification caches what it derived by identity.
+    `uses` is verification's to write: access key -> seconds since the epoch of the newest request whose signature held.
     """
+
+    uses: dict[str, int]
 
     def lookup(self, access_key: str) -> Credentials | None:
         """None where no such key exists or its account is disabled."""
@@ -83,6 +86,7 @@ class RootCredentials:
 
     def __init__(self, root: Credentials) -> None:
         self.root = root
+        self.uses: dict[str, int] = {}
 
     def lookup(self, access_key: str) -> Credentials | None:
         return self.root if access_key == self.root.access_key else None
@@ -99,13 +103,8 @@ class RootCredentials:
         return None
 
 
-def make_credentials(
-    access_key: str, secret_key: str, *, display_name: str = "root", role: Role = Role.ADMIN
-) -> Credentials:
-    """Validated credentials of the root. The canonical id follows from the display name, so it stays when keys change.
-
-    Raises ConfigError, which never repeats the secret.
-    """
+def check_pair(access_key: str, secret_key: str) -> None:
+    """Raise ConfigError, which never repeats the secret, where one of them cannot be."""
     if not _ACCESS_KEY.match(access_key):
         raise ConfigError(
             f"The access key {access_key!r} is not valid: use 3 to 128 letters, digits and _ . + = @ -."
@@ -114,6 +113,16 @@ def make_credentials(
         raise ConfigError(
             f"The secret key of {access_key!r} is not valid: use 8 to 256 printable ASCII characters without spaces."
         )
+
+
+def make_credentials(
+    access_key: str, secret_key: str, *, display_name: str = "root", role: Role = Role.ADMIN
+) -> Credentials:
+    """Validated credentials of the root. The canonical id follows from the display name, so it stays when keys change.
+
+    Raises ConfigError, which never repeats the secret.
+    """
+    check_pair(access_key, secret_key)
     identity = Identity(
         account_id=hashlib.sha256(f"appliance account {display_name}".encode()).hexdigest(),
         display_name=display_name,
@@ -124,10 +133,15 @@ def make_credentials(
     return Credentials(access_key, secret_key, identity)
 
 
-def generate_credentials(token_bytes: Callable[[int], bytes]) -> Credentials:
-    """New root credentials in AWS's shapes: 20 characters, and 40 of 240 random bits. `token_bytes` is `World.token_bytes`."""
+def generate_pair(token_bytes: Callable[[int], bytes]) -> tuple[str, str]:
+    """A new access key and its secret in AWS's shapes: 20 characters, and 40 of 240 random bits. `token_bytes` is `World.token_bytes`."""
     access_key = "AK" + base64.b32encode(token_bytes(15)).decode("ascii")[:18]
-    secret_key = base64.urlsafe_b64encode(token_bytes(30)).decode("ascii")
+    return access_key, base64.urlsafe_b64encode(token_bytes(30)).decode("ascii")
+
+
+def generate_credentials(token_bytes: Callable[[int], bytes]) -> Credentials:
+    """New root credentials."""
+    access_key, secret_key = generate_pair(token_bytes)
     return make_credentials(access_key, secret_key)
 
 
@@ -155,26 +169,19 @@ def load_or_create(
 ) -> tuple[Credentials, bool]:
     """Root credentials kept in `directory`, made there on first use; True if they are new (show them once).
 
-    The file is written under a temporary name with mode 0600 from its first byte, fsynced, and linked into place: of two processes
-    that start at once one wins, and both use the winner's. Raises ConfigError (file unreadable, broken, or open to others), OSError.
+    Raises ConfigError (file unreadable, broken, or open to others), OSError.
     """
     path = directory / FILE_NAME
     if not path.exists():
         created = generate_credentials(token_bytes)
-        if _publish(path, _Stored(created.access_key, created.secret_key), token_bytes):
+        stored = msgspec.json.encode(_Stored(created.access_key, created.secret_key))
+        if private_file.publish(path, stored + b"\n", token_bytes):
             return created, True
     return _load(path), False
 
 
 def _load(path: Path) -> Credentials:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(4096)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
-    if mode & 0o077:
-        raise ConfigError(f"{path}: others may read it (mode {mode & 0o777:o}); run chmod 600.")
+    raw = private_file.read(path)
     try:
         stored = msgspec.json.decode(raw, type=_Stored)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -182,25 +189,3 @@ def _load(path: Path) -> Credentials:
             f"{path}: not a credentials file; remove it to have new keys made."
         ) from error
     return make_credentials(stored.access_key, stored.secret_key)
-
-
-def _publish(path: Path, stored: _Stored, token_bytes: Callable[[int], bytes]) -> bool:
-    """Write `stored` to `path` unless it exists. True if this call did."""
-    temporary = path.with_name(f".{path.name}.{token_bytes(8).hex()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(msgspec.json.encode(stored) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return True

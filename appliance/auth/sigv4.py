@@ -100,6 +100,7 @@ class Verifier:
 
     def __init__(self, credentials: CredentialStore, *, region: str = "us-east-1") -> None:
         self._credentials = credentials
+        self._uses = credentials.uses
         self._region = region
         # Credential scope as sent -> (the credentials it was derived from, signing key). Only verified ones are kept.
         self._keys: dict[str, tuple[Credentials, bytes]] = {}
@@ -160,6 +161,7 @@ class Verifier:
             )
             _check_normal(normal, claim, credentials.access_key, scope, key)
         self._keep(claim.credential, credentials, key)
+        self._uses[credentials.access_key] = now_s
         return Authentication(
             identity=credentials.identity,
             payload=claim.payload,

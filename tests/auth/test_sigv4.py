@@ -356,3 +356,16 @@ def test_whatever_comes_the_verifier_refuses_with_an_auth_error(
     target = f"/{path}?{query}".encode("latin-1")
     with pytest.raises(AuthError):
         Verifier(RootCredentials(ROOT)).verify("GET", target, headers, now_ns=NOW_S * 10**9)
+
+
+def test_the_last_use_of_a_key_is_that_of_a_request_whose_signature_held():
+    store = RootCredentials(ROOT)
+    verifier = Verifier(store)
+    with pytest.raises(SignatureMismatchError):
+        verify(
+            verifier,
+            headers=signed_headers_of(root=make_credentials(ROOT.access_key, "wrong-secret")),
+        )
+    assert store.uses == {}
+    verify(verifier, headers=signed_headers_of())
+    assert store.uses == {ROOT.access_key: NOW_S}
