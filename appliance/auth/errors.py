@@ -64,5 +64,9 @@ class MissingPayloadHashError(AuthError):
     """Missing required header for this request: x-amz-content-sha256"""
 
 
+class FormFieldError(AuthError):
+    """A browser's form lacks a field that its signature needs."""
+
+
 class AuthTypeError(AuthError):
     """Unsupported Authorization Type"""

@@ -15,7 +15,9 @@ from appliance.model.objects import (
     BucketInfo,
     CompletedPart,
     Conditions,
+    Deleted,
     DeleteOutcome,
+    DeleteTarget,
     ListPage,
     ListRequest,
     ObjectInfo,
@@ -25,6 +27,9 @@ from appliance.model.objects import (
     PutOptions,
     UploadInfo,
     UploadPage,
+    Versioning,
+    VersionListRequest,
+    VersionPage,
 )
 from appliance.model.ranges import ByteRange
 from appliance.plugin import Body, Chunk
@@ -82,6 +87,8 @@ class Invalidation(msgspec.Struct, frozen=True):
 class Cache(Protocol):
     """All operations on buckets and objects. Errors are those of `appliance.plugin.Backend`, plus SlowDownError.
 
+    `version_id`: "" is the current version. Any id may be asked for whatever the backend can: one without versions has `NULL_VERSION` only.
+    `owner` and `acl` are kept where the bucket's backend can (`keeps_acls`).
     `origin` names the front end that writes, and comes back in `Invalidation.origin`.
     """
 
@@ -91,6 +98,11 @@ class Cache(Protocol):
     async def head_bucket(self, bucket: str) -> BucketInfo: ...
     async def create_bucket(self, bucket: str) -> None: ...
     async def delete_bucket(self, bucket: str) -> None: ...
+    async def get_versioning(self, bucket: str) -> Versioning: ...
+    async def put_versioning(self, bucket: str, state: Versioning) -> None: ...
+    def keeps_acls(self, bucket: str) -> bool:
+        """Whether objects of this bucket have owners and ACLs of their own (`Capabilities.acls`). Raises NoSuchBucketError."""
+        ...
 
     # --- reading -----------------------------------------------------------------
 
@@ -98,24 +110,29 @@ class Cache(Protocol):
         """A reader on a trusted entry, at once, without I/O that could block; None where that cannot be told: then `open`."""
         ...
 
-    async def open(self, bucket: str, key: str) -> Reader:
-        """A reader on the newest version. Raises NoSuchKeyError, NoSuchBucketError, BackendUnavailableError."""
+    async def open(self, bucket: str, key: str, *, version_id: str = "") -> Reader:
+        """A reader on the current version. Raises NoSuchKeyError, NoSuchBucketError, BackendUnavailableError; with `version_id`
+        NoSuchVersionError, DeleteMarkerError.
+        """
         ...
 
     def head_nowait(self, bucket: str, key: str) -> ObjectInfo | None:
         """As `open_nowait`, for what `head` tells."""
         ...
 
-    async def head(self, bucket: str, key: str) -> ObjectInfo: ...
+    async def head(self, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo: ...
     def holds_below(self, bucket: str, prefix: str) -> bool:
         """Whether anything whose key begins with `prefix` is here to be served while the backend is away. Looks at every entry."""
         ...
 
-    async def part(self, bucket: str, key: str, number: int, *, version: str) -> ObjectPart:
+    async def part(
+        self, bucket: str, key: str, number: int, *, version: str, version_id: str = ""
+    ) -> ObjectPart:
         """Where a part lies, from the backend: for objects uploaded in parts whose `part_sizes` are not known."""
         ...
 
     async def list_objects(self, bucket: str, request: ListRequest) -> ListPage: ...
+    async def list_versions(self, bucket: str, request: VersionListRequest) -> VersionPage: ...
 
     # --- writing -----------------------------------------------------------------
 
@@ -131,12 +148,24 @@ class Cache(Protocol):
     ) -> ObjectInfo: ...
 
     async def delete(
-        self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS, *, origin: str = "s3"
-    ) -> None: ...
+        self,
+        bucket: str,
+        key: str,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        version_id: str = "",
+        origin: str = "s3",
+    ) -> Deleted: ...
 
     async def delete_many(
         self, bucket: str, keys: Sequence[str], *, origin: str = "s3"
     ) -> Sequence[DeleteOutcome]: ...
+
+    async def delete_versions(
+        self, bucket: str, targets: Sequence[DeleteTarget], *, origin: str = "s3"
+    ) -> Sequence[DeleteOutcome]:
+        """As `delete_many`, where some name a version."""
+        ...
 
     async def copy(
         self,
@@ -146,15 +175,25 @@ class Cache(Protocol):
         key: str,
         *,
         source_version: str = "",
+        source_version_id: str = "",
         options: PutOptions | None = None,
         conditions: Conditions = NO_CONDITIONS,
+        owner: str = "",
+        acl: bytes = b"",
         origin: str = "s3",
     ) -> ObjectInfo:
         """Copy, server-side where both names live in one backend that can; otherwise by reading and putting."""
         ...
 
-    async def get_tags(self, bucket: str, key: str) -> dict[str, str]: ...
-    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo: ...
+    async def get_tags(self, bucket: str, key: str, *, version_id: str = "") -> dict[str, str]: ...
+    async def put_tags(
+        self, bucket: str, key: str, tags: dict[str, str], *, version_id: str = ""
+    ) -> ObjectInfo: ...
+    async def put_acl(
+        self, bucket: str, key: str, acl: bytes, *, version_id: str = ""
+    ) -> ObjectInfo:
+        """Replace an object's ACL. Raises UnsupportedError where `keeps_acls` is False."""
+        ...
 
     # --- multipart uploads ----------------------------------------------------------
 
@@ -175,6 +214,7 @@ class Cache(Protocol):
         *,
         range: ByteRange | None = None,  # noqa: A002
         source_version: str = "",
+        source_version_id: str = "",
     ) -> PartInfo: ...
 
     async def list_parts(

@@ -12,8 +12,8 @@ from appliance.cache.index import Index
 from appliance.cache.limits import Limits
 from appliance.cache.opening import Opener
 from appliance.cache.plan.s3fifo import Name
-from appliance.cache.routes import Routes
 from appliance.cache.store import Store
+from appliance.cache.versions import VersionRoutes
 from appliance.journal import Journal
 from appliance.model.errors import ApplianceError
 from appliance.world import Lane, World
@@ -47,7 +47,7 @@ class Care:
         index: Index,
         opener: Opener,
         coherence: Coherence,
-        routes: Routes,
+        routes: VersionRoutes,
         limits: Limits,
     ) -> None:
         self._world = world
@@ -152,7 +152,7 @@ class Care:
         """One round of the above."""
         for name in self._coherence.settled(self._world.boot_s()):
             try:
-                await self._opener.ask(name, self._routes.find(name[0]))
+                await self._opener.ask(name, self._routes.find(name))
             except ApplianceError as error:
                 logger.info("Asked about %s/%s: %s", *name, error)
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.cache.routes import Routes
+from appliance.cache.versions import VersionRoutes, is_version_name
 from appliance.model.objects import (
     BucketInfo,
     ListPage,
     ListRequest,
+    ObjectInfo,
     ObjectPart,
     PartInfo,
     PartPage,
     PutOptions,
     UploadInfo,
     UploadPage,
+    Versioning,
+    VersionListRequest,
+    VersionPage,
 )
 from appliance.plugin import Body
 
@@ -28,6 +33,7 @@ class Forward:
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
+        self._versions = VersionRoutes(routes)
 
     # --- buckets ---------------------------------------------------------------
 
@@ -46,16 +52,55 @@ class Forward:
     async def create_bucket(self, bucket: str) -> None:
         await self._routes.find(bucket).backend.create_bucket(bucket)
 
+    async def get_versioning(self, bucket: str) -> Versioning:
+        return await self._routes.find(bucket).backend.get_versioning(bucket)
+
+    async def put_versioning(self, bucket: str, state: Versioning) -> None:
+        await self._routes.find(bucket).backend.put_versioning(bucket, state)
+
+    def keeps_acls(self, bucket: str) -> bool:
+        return self._routes.find(bucket).backend.capabilities.acls
+
     # --- reading ---------------------------------------------------------------
 
-    async def part(self, bucket: str, key: str, number: int, *, version: str) -> ObjectPart:
-        return await self._routes.find(bucket).backend.part(bucket, key, number, version=version)
+    async def part(
+        self, bucket: str, key: str, number: int, *, version: str, version_id: str = ""
+    ) -> ObjectPart:
+        backend = self._routes.find(bucket).backend
+        asked = self._asked(bucket, key, version_id)
+        return await backend.part(bucket, key, number, version=version, **asked)
 
     async def list_objects(self, bucket: str, request: ListRequest) -> ListPage:
         return await self._routes.find(bucket).backend.list_objects(bucket, request)
 
-    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
-        return await self._routes.find(bucket).backend.get_tags(bucket, key)
+    async def list_versions(self, bucket: str, request: VersionListRequest) -> VersionPage:
+        return await self._routes.find(bucket).backend.list_versions(bucket, request)
+
+    async def get_tags(self, bucket: str, key: str, *, version_id: str = "") -> dict[str, str]:
+        backend = self._routes.find(bucket).backend
+        return await backend.get_tags(bucket, key, **self._asked(bucket, key, version_id))
+
+    def _asked(
+        self, bucket: str, key: str, version_id: str, argument: str = "version_id"
+    ) -> dict[str, str]:
+        """The keyword that asks a backend for a version, none for the current one: those without versions need not know it.
+
+        Raises NoSuchVersionError.
+        """
+        name = self._versions.version(bucket, key, version_id)
+        return {argument: version_id} if is_version_name(name) else {}
+
+    async def _options_of(
+        self, bucket: str, key: str, version_id: str, info: ObjectInfo
+    ) -> PutOptions:
+        """All that is said about an object, for a copy of it in another backend."""
+        tags = await self.get_tags(bucket, key, version_id=version_id) if info.tag_count else {}
+        return PutOptions(
+            headers=info.headers,
+            metadata=info.metadata,
+            tags=tags,
+            checksums=tuple(info.checksums),
+        )
 
     # --- uploads -----------------------------------------------------------------
 

@@ -4,15 +4,16 @@
     fetching.py   filling data files                  coherence.py  what may be believed
     index.py      which versions are here             care.py       eviction, scrub, cleaning up
 
-Its own is only what happens on each hit (`open_nowait`): a dict lookup, a check of trust, a reader on a descriptor that is open already.
-"""
+Its own is only what happens on each hit (`open_nowait`): a dict lookup, a check of trust, a reader on an open descriptor."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
+import msgspec
 import trio
 
 from appliance.cache.api import Invalidation, Reader
@@ -29,15 +30,20 @@ from appliance.cache.plan.s3fifo import Name
 from appliance.cache.routes import Routes
 from appliance.cache.sources import BackendSource, Source
 from appliance.cache.store import Store
+from appliance.cache.versions import SEPARATOR, is_version_name, unversioned_outcomes
 from appliance.cache.writing import Writer
 from appliance.journal import Journal
 from appliance.model.errors import InvalidArgumentError, VersionChangedError
 from appliance.model.events import Change, Kind
 from appliance.model.objects import (
+    DELETED,
     NO_CONDITIONS,
+    NULL_VERSION,
     CompletedPart,
     Conditions,
+    Deleted,
     DeleteOutcome,
+    DeleteTarget,
     ObjectInfo,
     PartInfo,
     PutOptions,
@@ -92,7 +98,14 @@ class ObjectCache(Forward):
         self._writer = Writer(world, store, self._index, self._coherence, self._opener, self._tell)
         self._writer.told = self._told
         self._care = Care(
-            world, journal, store, self._index, self._opener, self._coherence, routes, limits
+            world,
+            journal,
+            store,
+            self._index,
+            self._opener,
+            self._coherence,
+            self._versions,
+            limits,
         )
         self._nowait_hits = 0
         self._index.on_unread = self._fetcher.cancel_unwanted
@@ -127,12 +140,27 @@ class ObjectCache(Forward):
         entry.use()
         return self._opener.reader(entry, "local" if entry.local else "hit")
 
-    async def open(self, bucket: str, key: str) -> Reader:
+    async def open(self, bucket: str, key: str, *, version_id: str = "") -> Reader:
+        if version_id:
+            return await self._open_id(bucket, key, version_id)
         reader = self.open_nowait(bucket, key)
         if reader is not None:
             await trio.lowlevel.checkpoint()
             return reader
         return await self._opener.open((bucket, key), self._routes.find(bucket))
+
+    async def _open_id(self, bucket: str, key: str, version_id: str) -> Reader:
+        name = self._versions.version(bucket, key, version_id)
+        reader = self.open_nowait(*name)
+        if reader is None and is_version_name(name):
+            reader = self.open_nowait(bucket, key)  # the current version may be the one
+            if reader is not None and reader.info.version_id != version_id:
+                reader.close()
+                reader = None
+        if reader is not None:
+            await trio.lowlevel.checkpoint()
+            return reader
+        return await self._opener.open(name, self._versions.find(name))
 
     def head_nowait(self, bucket: str, key: str) -> ObjectInfo | None:
         entry = self._index.get((bucket, key))
@@ -141,12 +169,16 @@ class ObjectCache(Forward):
         self._nowait_hits += 1
         return entry.info
 
-    async def head(self, bucket: str, key: str) -> ObjectInfo:
-        info = self.head_nowait(bucket, key)
+    async def head(self, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
+        name = self._versions.version(bucket, key, version_id)
+        info = self.head_nowait(*name)
+        if info is None and is_version_name(name):
+            current = self.head_nowait(bucket, key)
+            info = current if current and current.version_id == version_id else None
         if info is not None:
             await trio.lowlevel.checkpoint()
             return info
-        return await self._opener.head((bucket, key), self._routes.find(bucket))
+        return await self._opener.head(name, self._versions.find(name))
 
     def holds_below(self, bucket: str, prefix: str) -> bool:
         serves = self._routes.find(bucket).policy.on_outage == "serve"
@@ -172,17 +204,67 @@ class ObjectCache(Forward):
         return await self._writer.put(route, (bucket, key), body, options, conditions, origin)
 
     async def delete(
-        self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS, *, origin: str = "s3"
-    ) -> None:
-        route = self._routes.find(bucket)
-        async with self._writer.write(route, (bucket, key), "delete", origin) as write:
-            await route.backend.delete(bucket, key, conditions)
-            write.done(None)
+        self,
+        bucket: str,
+        key: str,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        version_id: str = "",
+        origin: str = "s3",
+    ) -> Deleted:
+        backend = self._routes.find(bucket).backend
+        asked = self._asked(bucket, key, version_id)
+        async with self._changing(bucket, key, version_id, "delete", origin) as done:
+            deleted = await backend.delete(bucket, key, conditions, **asked)
+            done(None)
+        return deleted or DELETED
 
     async def delete_many(
         self, bucket: str, keys: Sequence[str], *, origin: str = "s3"
     ) -> Sequence[DeleteOutcome]:
-        return await self._writer.delete_many(self._routes.find(bucket), bucket, keys, origin)
+        targets = [DeleteTarget(key=key) for key in keys]
+        return await self.delete_versions(bucket, targets, origin=origin)
+
+    async def delete_versions(
+        self, bucket: str, targets: Sequence[DeleteTarget], *, origin: str = "s3"
+    ) -> Sequence[DeleteOutcome]:
+        route = self._routes.find(bucket)
+        if route.backend.capabilities.versioning:
+            return await self._writer.delete_many(route, bucket, targets, self._names, origin)
+        known = [target for target in targets if target.version_id in {"", NULL_VERSION}]
+        plain = [DeleteTarget(key=target.key) for target in known]
+        outcomes = await self._writer.delete_many(route, bucket, plain, self._names, origin)
+        return unversioned_outcomes(targets, outcomes)
+
+    def _names(self, bucket: str, key: str, version_id: str) -> list[Name]:
+        """Names whose state a change of this version, or of the current one, may change."""
+        name = self._versions.version(bucket, key, version_id)
+        if not is_version_name(name):
+            return [name]
+        current = self._index.get((bucket, key))
+        if current is not None and current.info.version_id not in {"", version_id}:
+            return [name]
+        return [name, (bucket, key)]
+
+    @contextlib.asynccontextmanager
+    async def _changing(
+        self, bucket: str, key: str, version_id: str, op: str, origin: str
+    ) -> AsyncIterator[Callable[[ObjectInfo | None], None]]:
+        """Around one change of a version, or of the current one. The block calls what it gets with the object's new state."""
+        async with contextlib.AsyncExitStack() as stack:
+            writes = [
+                await stack.enter_async_context(
+                    self._writer.write(self._versions.find(name), name, op, origin)
+                )
+                for name in self._names(bucket, key, version_id)
+            ]
+
+            def done(info: ObjectInfo | None) -> None:
+                # What became of the current one, when a version was changed by its id, only the backend knows.
+                for write in writes:
+                    write.done(info if write.ticket.name == writes[0].ticket.name else None)
+
+            yield done
 
     async def copy(
         self,
@@ -192,21 +274,32 @@ class ObjectCache(Forward):
         key: str,
         *,
         source_version: str = "",
+        source_version_id: str = "",
         options: PutOptions | None = None,
         conditions: Conditions = NO_CONDITIONS,
+        owner: str = "",
+        acl: bytes = b"",
         origin: str = "s3",
     ) -> ObjectInfo:
         route = self._routes.find(bucket)
+        source = self._versions.version(source_bucket, source_key, source_version_id)
         if self._routes.find(source_bucket).backend is not route.backend:
-            return await self._copy_across(
-                (source_bucket, source_key),
-                (bucket, key),
-                source_version,
-                options,
-                conditions,
-                origin,
-            )
-        with self._distrusting((source_bucket, source_key), source_version):
+            reader = await self._open_version(source, source_version)
+            try:
+                put = options or await self._options_of(
+                    source_bucket, source_key, source_version_id, reader.info
+                )
+                put = msgspec.structs.replace(put, owner=owner, acl=acl)
+                body = ReaderBody(self._world, reader, 0, reader.info.size, put.checksums)
+                return await self.put(bucket, key, body, put, conditions, origin=origin)
+            finally:
+                reader.close()
+        asked: dict[str, Any] = {}
+        if is_version_name(source):
+            asked["source_version_id"] = source_version_id
+        if route.backend.capabilities.acls:  # others need not know these arguments
+            asked |= {"owner": owner, "acl": acl}
+        with self._distrusting(source, source_version):
             async with self._writer.write(route, (bucket, key), "copy", origin) as write:
                 info = await route.backend.copy(
                     source_bucket,
@@ -216,15 +309,29 @@ class ObjectCache(Forward):
                     source_version=source_version,
                     options=options,
                     conditions=conditions,
+                    **asked,
                 )
                 write.done(info)
         return info
 
-    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
-        route = self._routes.find(bucket)
-        async with self._writer.write(route, (bucket, key), "tags", "s3") as write:
-            info = await route.backend.put_tags(bucket, key, tags)
-            write.done(info)
+    async def put_tags(
+        self, bucket: str, key: str, tags: dict[str, str], *, version_id: str = ""
+    ) -> ObjectInfo:
+        backend = self._routes.find(bucket).backend
+        asked = self._asked(bucket, key, version_id)
+        async with self._changing(bucket, key, version_id, "tags", "s3") as done:
+            info = await backend.put_tags(bucket, key, tags, **asked)
+            done(info)
+        return info
+
+    async def put_acl(
+        self, bucket: str, key: str, acl: bytes, *, version_id: str = ""
+    ) -> ObjectInfo:
+        backend = self._routes.find(bucket).backend
+        asked = self._asked(bucket, key, version_id)
+        async with self._changing(bucket, key, version_id, "acl", "s3") as done:
+            info = await backend.put_acl(bucket, key, acl, **asked)
+            done(info)
         return info
 
     async def copy_part(
@@ -238,10 +345,13 @@ class ObjectCache(Forward):
         *,
         range: ByteRange | None = None,  # noqa: A002  # the field's own word
         source_version: str = "",
+        source_version_id: str = "",
     ) -> PartInfo:
         backend = self._routes.find(bucket).backend
+        source = self._versions.version(source_bucket, source_key, source_version_id)
         if self._routes.find(source_bucket).backend is backend:
-            with self._distrusting((source_bucket, source_key), source_version):
+            asked = {"source_version_id": source_version_id} if is_version_name(source) else {}
+            with self._distrusting(source, source_version):
                 return await backend.copy_part(
                     source_bucket,
                     source_key,
@@ -251,8 +361,9 @@ class ObjectCache(Forward):
                     number,
                     range=range,
                     source_version=source_version,
+                    **asked,
                 )
-        reader = await self._open_version((source_bucket, source_key), source_version)
+        reader = await self._open_version(source, source_version)
         try:
             wanted = range or ByteRange(0, reader.info.size)
             if wanted.end > reader.info.size:
@@ -350,37 +461,13 @@ class ObjectCache(Forward):
             raise
 
     async def _open_version(self, name: Name, version: str) -> Reader:
-        reader = await self.open(*name)
+        reader = self.open_nowait(*name)
+        if reader is None:
+            reader = await self._opener.open(name, self._versions.find(name))
         if version and reader.info.version != version:
             reader.close()
-            raise VersionChangedError(bucket=name[0], key=name[1])
+            raise VersionChangedError(bucket=name[0], key=name[1].partition(SEPARATOR)[0])
         return reader
-
-    async def _copy_across(
-        self,
-        source: Name,
-        target: Name,
-        source_version: str,
-        options: PutOptions | None,
-        conditions: Conditions,
-        origin: str,
-    ) -> ObjectInfo:
-        """Between backends the bytes come through here, with all that is said about them."""
-        reader = await self._open_version(source, source_version)
-        try:
-            info = reader.info
-            if options is None:
-                tags = await self.get_tags(*source) if info.tag_count else {}
-                options = PutOptions(
-                    headers=info.headers,
-                    metadata=info.metadata,
-                    tags=tags,
-                    checksums=tuple(info.checksums),
-                )
-            body = ReaderBody(self._world, reader, 0, info.size, options.checksums)
-            return await self.put(*target, body, options, conditions, origin=origin)
-        finally:
-            reader.close()
 
     def _settle(self, entry: Entry) -> None:
         """A partial entry is idle: save what is known about it."""
@@ -390,6 +477,8 @@ class ObjectCache(Forward):
             nursery.start_soon(self._fetcher.settle, entry)
 
     def _tell(self, name: Name, origin: str, info: ObjectInfo | None) -> None:
+        if is_version_name(name):
+            return
         pending = name in self._coherence.suspects
         change = Invalidation(name[0], name[1], origin, info, pending)
         for listener in tuple(self._listeners.values()):

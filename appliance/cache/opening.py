@@ -34,8 +34,10 @@ from appliance.model.errors import (
     BackendError,
     BackendUnavailableError,
     CorruptDataError,
+    DeleteMarkerError,
     NoSuchBucketError,
     NoSuchKeyError,
+    NoSuchVersionError,
     VersionChangedError,
 )
 from appliance.model.objects import ObjectInfo
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 # An object up to this size is fetched whole by the request that tells its size.
 WHOLE_BYTES_MAX = 4 << 20
 _ATTEMPTS = 4
+# Known not to be there (the latter two: a version asked for by its id).
+_GONE = (NoSuchKeyError, NoSuchBucketError, NoSuchVersionError, DeleteMarkerError)
 
 AnyReader = FileReader | FillingReader | DirectReader
 
@@ -299,7 +303,7 @@ class Opener:
         glances.add(glance)
         try:
             info = await route.backend.head(*name)
-        except (NoSuchKeyError, NoSuchBucketError):
+        except _GONE:
             if not glance.overtaken:
                 self._foreign_change(name, None)
                 self._coherence.resolve(name, "", asked_s)

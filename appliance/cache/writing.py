@@ -32,7 +32,13 @@ from appliance.model.errors import (
     SlowDownError,
 )
 from appliance.model.events import Change
-from appliance.model.objects import Conditions, DeleteOutcome, ObjectInfo, PutOptions
+from appliance.model.objects import (
+    Conditions,
+    DeleteOutcome,
+    DeleteTarget,
+    ObjectInfo,
+    PutOptions,
+)
 from appliance.plugin import Body
 from appliance.world import Lane, World
 
@@ -139,10 +145,19 @@ class Writer:
                 sink.discard()  # only what was not handed over
 
     async def delete_many(
-        self, route: Route, bucket: str, keys: Sequence[str], origin: str
+        self,
+        route: Route,
+        bucket: str,
+        targets: Sequence[DeleteTarget],
+        names_of: Callable[[str, str, str], Sequence[Name]],
+        origin: str,
     ) -> Sequence[DeleteOutcome]:
-        """All intents in one transaction, then one request, then an outcome for each key."""
-        names = [(bucket, key) for key in dict.fromkeys(keys)]
+        """All intents in one transaction, then one request, then an outcome for each target.
+
+        `names_of(bucket, key, version_id)`: the names that deleting a target may change.
+        """
+        touched = [names_of(bucket, target.key, target.version_id) for target in targets]
+        names = list(dict.fromkeys(name for group in touched for name in group))
         tickets = await self._coherence.begin(names, "delete")
         try:
             for ticket in tickets:
@@ -151,15 +166,19 @@ class Writer:
             await self._coherence.abort(*tickets)
             raise
         try:
-            outcomes = await route.backend.delete_many(bucket, keys)
+            if any(target.version_id for target in targets):
+                outcomes = await route.backend.delete_versions(bucket, targets)
+            else:
+                keys = [target.key for target in targets]
+                outcomes = await route.backend.delete_many(bucket, keys)
         except BaseException as error:
             for ticket in tickets:
                 await self._failed(ticket, error, origin, known=False)
             raise
-        by_key = {outcome.key: outcome.error for outcome in outcomes}
+        failures = _failures(touched, outcomes)
         gone = []
         for ticket in tickets:
-            failure = by_key.get(ticket.name[1], BackendError())
+            failure = failures.get(ticket.name, BackendError())
             if failure is None:
                 gone.append(Write(ticket))
                 gone[-1].done(None)
@@ -292,6 +311,21 @@ class Writer:
             "writes_unknown_total": self.writes_unknown,
             "written_bytes_total": self.written_bytes,
         }
+
+
+def _failures(
+    touched: Sequence[Sequence[Name]], outcomes: Sequence[DeleteOutcome]
+) -> dict[Name, Exception | None]:
+    """What kept each name as it was; None where anything was deleted, unless it is not even known what."""
+    failures: dict[Name, Exception | None] = {}
+    for names, outcome in zip(touched, outcomes, strict=True):
+        for name in names:
+            known = failures.get(name, outcome.error)
+            if not isinstance(known, _UNKNOWN):
+                unknown = isinstance(outcome.error, _UNKNOWN)
+                known = outcome.error if unknown or outcome.error is None else known
+            failures[name] = known
+    return failures
 
 
 async def nobody_to_tell(_names: Sequence[Name], _origin: str) -> None:

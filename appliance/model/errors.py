@@ -32,6 +32,43 @@ class NoSuchKeyError(ApplianceError):
     """The specified key does not exist."""
 
 
+class DeletedKeyError(NoSuchKeyError):
+    """The newest version of this key is a delete marker, whose version id this carries."""
+
+    def __init__(
+        self, message: str = "", *, bucket: str = "", key: str = "", version_id: str = ""
+    ) -> None:
+        super().__init__(message, bucket=bucket, key=key)
+        self.version_id = version_id
+
+
+class NoSuchVersionError(ApplianceError):
+    """The specified version does not exist."""
+
+    def __init__(
+        self, message: str = "", *, bucket: str = "", key: str = "", version_id: str = ""
+    ) -> None:
+        super().__init__(message, bucket=bucket, key=key)
+        self.version_id = version_id
+
+
+class DeleteMarkerError(ApplianceError):
+    """The specified version is a delete marker: it can be deleted, and nothing else."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        bucket: str = "",
+        key: str = "",
+        version_id: str = "",
+        modified_ns: int = 0,
+    ) -> None:
+        super().__init__(message, bucket=bucket, key=key)
+        self.version_id = version_id
+        self.modified_ns = modified_ns
+
+
 class NoSuchUploadError(ApplianceError):
     """The specified multipart upload does not exist. It may have been completed or aborted, or its id is not valid."""
 

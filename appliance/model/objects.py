@@ -5,12 +5,24 @@ Times are nanoseconds since the Unix epoch (`*_ns`), sizes are bytes (`size`, `*
 
 from __future__ import annotations
 
+import enum
 import re
 
 import msgspec
 
 from appliance.model.errors import NotModifiedError, PreconditionFailedError
 from appliance.model.ranges import ByteRange
+
+# The version id of what was written while a bucket was not versioned, or suspended.
+NULL_VERSION = "null"
+
+
+class Versioning(enum.StrEnum):
+    """A bucket's versioning state, by S3's words for it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html."""
+
+    OFF = ""  # never enabled; there is no way back to it
+    ENABLED = "Enabled"
+    SUSPENDED = "Suspended"
 
 
 class BucketInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +42,9 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `headers` holds system headers by lower-case name (`SYSTEM_HEADERS`), `metadata` the user's, without `x-amz-meta-`, lower-case.
     `checksums` maps an algorithm of `appliance.model.checksums` to its base64 value, without the `-N` of a composite one.
     `part_sizes` is empty unless the object was uploaded in parts.
+
+    `version_id` is the S3 version id: "" in a bucket that was never versioned, `NULL_VERSION` for the null version of one that was.
+    `owner` is a canonical user id, "" for the bucket's owner. `acl` is opaque here (`appliance.policy.access` encodes it), b"" for none.
     """
 
     key: str
@@ -44,6 +59,9 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     part_sizes: tuple[int, ...] = ()
     part_checksums: tuple[dict[str, str], ...] = ()
     tag_count: int = 0
+    version_id: str = ""
+    owner: str = ""
+    acl: bytes = b""
 
 
 _MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})\Z")
@@ -140,7 +158,8 @@ NO_CONDITIONS = Conditions()
 class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a writer says about an object besides its bytes. `checksums`: algorithms to compute and keep.
 
-    `checksum_type` matters for multipart uploads only: "COMPOSITE" or "FULL_OBJECT".
+    `checksum_type` matters for multipart uploads only: "COMPOSITE" or "FULL_OBJECT". `owner` and `acl` as in `ObjectInfo`; backends
+    without `Capabilities.acls` ignore them.
     """
 
     headers: dict[str, str] = {}
@@ -148,6 +167,8 @@ class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     checksums: tuple[str, ...] = ()
     checksum_type: str = "FULL_OBJECT"
+    owner: str = ""
+    acl: bytes = b""
 
 
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +197,37 @@ class ListPage(msgspec.Struct, frozen=True, kw_only=True):
     last: str = ""
 
 
+class ObjectVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a listing of versions. Of a delete marker `info` tells key, version id, time and owner only."""
+
+    info: ObjectInfo
+    latest: bool = True
+    delete_marker: bool = False
+
+
+class VersionListRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of ListObjectVersions. `key_marker` is exclusive; with `version_id_marker`, the listing goes on after that version of it.
+
+    `limit` bounds versions, delete markers and common prefixes together (0 is an empty, untruncated page).
+    """
+
+    prefix: str = ""
+    delimiter: str = ""
+    key_marker: str = ""
+    version_id_marker: str = ""
+    limit: int = 1000
+
+
+class VersionPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Versions and delete markers by key in S3 order, of one key the newest first. The markers are "" unless `truncated`."""
+
+    versions: tuple[ObjectVersion, ...] = ()
+    common_prefixes: tuple[str, ...] = ()
+    truncated: bool = False
+    next_key_marker: str = ""
+    next_version_id_marker: str = ""
+
+
 class UploadInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A multipart upload in progress."""
 
@@ -185,6 +237,7 @@ class UploadInfo(msgspec.Struct, frozen=True, kw_only=True):
     checksums: tuple[str, ...] = ()
     checksum_type: str = "COMPOSITE"
     storage_class: str = ""
+    owner: str = ""
 
 
 class UploadPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,11 +276,36 @@ class CompletedPart(msgspec.Struct, frozen=True, kw_only=True):
     checksums: dict[str, str] = {}
 
 
+class DeleteTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """What to delete: the object (`version_id` ""), or one version of it, for good."""
+
+    key: str
+    version_id: str = ""
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a delete did: it removed `version_id` for good, or made a delete marker of that id. "" in a bucket without versions.
+
+    `delete_marker`: the version that was made, or removed, is a delete marker.
+    """
+
+    version_id: str = ""
+    delete_marker: bool = False
+
+
+DELETED = Deleted()
+
+
 class DeleteOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one key of a multi-delete; `error` is None where it is gone (also if it was never there)."""
+    """What became of one key of a multi-delete; `error` is None where it is gone (also if it was never there).
+
+    `version_id` is the one that was asked for.
+    """
 
     key: str
     error: Exception | None = None
+    version_id: str = ""
+    deleted: Deleted = DELETED
 
 
 # S3's limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html

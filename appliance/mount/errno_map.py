@@ -17,6 +17,9 @@ ERRNO: dict[type[e.ApplianceError], int] = {
     # What was asked for does not exist, or exists already.
     e.NoSuchBucketError: errno.ENOENT,
     e.NoSuchKeyError: errno.ENOENT,
+    e.DeletedKeyError: errno.ENOENT,
+    e.NoSuchVersionError: errno.ENOENT,
+    e.DeleteMarkerError: errno.ENOENT,
     e.NoSuchUploadError: errno.ENOENT,
     e.NoSuchTagSetError: errno.ENODATA,
     e.BucketExistsError: errno.EEXIST,

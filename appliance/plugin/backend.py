@@ -5,6 +5,10 @@ errors of `appliance.model.errors` and nothing else; anything else that escapes 
 
 Methods are called concurrently from one trio event loop. Blocking work goes through `Host.run_blocking`. Cancellation may arrive at any
 `await`; what was not acknowledged then must not be half visible. `appliance.plugin.check` checks all of this; run it on yours.
+
+Where a method takes `version_id`, "" is the current version, and it raises NoSuchVersionError for one that this key has not (whatever is
+in it: ids come from clients), and DeleteMarkerError for a delete marker. A key whose newest version is a delete marker has no current
+version: DeletedKeyError, a NoSuchKeyError.
 """
 
 from __future__ import annotations
@@ -20,11 +24,14 @@ import msgspec
 
 from appliance.model.errors import ApplianceError, UnsupportedError
 from appliance.model.objects import (
+    DELETED,
     NO_CONDITIONS,
     BucketInfo,
     CompletedPart,
     Conditions,
+    Deleted,
     DeleteOutcome,
+    DeleteTarget,
     ListPage,
     ListRequest,
     ObjectInfo,
@@ -34,9 +41,13 @@ from appliance.model.objects import (
     PutOptions,
     UploadInfo,
     UploadPage,
+    Versioning,
+    VersionListRequest,
+    VersionPage,
 )
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin.body import Body
+from appliance.plugin.unversioned import null_versions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,6 +104,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     server_side_copy: bool = False
     tagging: bool = False
     compare_and_swap: bool = False
+    # put_versioning works. A backend without it is never asked for a version by id, nor for anything else of versions but get_versioning
+    # and list_versions, which need not be overridden.
+    versioning: bool = False
+    acls: bool = (
+        False  # owner and acl of PutOptions and put_acl are kept and given back in ObjectInfo
+    )
     # Algorithms whose values the backend keeps and gives back in ObjectInfo.checksums.
     checksums: frozenset[str] = frozenset()
 
@@ -168,7 +185,19 @@ class Backend(ABC):
 
     @abstractmethod
     async def delete_bucket(self, bucket: str) -> None:
-        """Raises NoSuchBucketError, BucketNotEmptyError. Uploads in progress do not keep a bucket alive."""
+        """Raises NoSuchBucketError, BucketNotEmptyError. Uploads in progress do not keep a bucket alive; versions and delete markers do."""
+
+    async def get_versioning(self, bucket: str) -> Versioning:
+        """The bucket's versioning state, as every user of the same storage sees it. Raises NoSuchBucketError."""
+        await self.head_bucket(bucket)
+        return Versioning.OFF
+
+    async def put_versioning(self, bucket: str, state: Versioning) -> None:
+        """Enable or suspend versioning, durably; writes that begin later follow it. `state` is not OFF.
+
+        Raises NoSuchBucketError; UnsupportedError without `Capabilities.versioning`.
+        """
+        raise UnsupportedError(f"The backend {self.name} has no versions.", bucket=bucket)
 
     # --- reading ---------------------------------------------------------------
 
@@ -176,8 +205,16 @@ class Backend(ABC):
     async def list_objects(self, bucket: str, request: ListRequest) -> ListPage:
         """One page in S3 order. Sees every write acknowledged before it began. Raises NoSuchBucketError, InvalidArgumentError (token)."""
 
+    async def list_versions(self, bucket: str, request: VersionListRequest) -> VersionPage:
+        """One page of all versions and delete markers. Sees every write acknowledged before it began.
+
+        Raises NoSuchBucketError, InvalidArgumentError (a version id marker that cannot be one). Without versions each object is its one
+        version, `NULL_VERSION`.
+        """
+        return await null_versions(self, bucket, request)
+
     @abstractmethod
-    async def head(self, bucket: str, key: str) -> ObjectInfo:
+    async def head(self, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
         """All that is known about an object. Raises NoSuchBucketError, NoSuchKeyError."""
 
     @abstractmethod
@@ -188,6 +225,7 @@ class Backend(ABC):
         range: RangeSpec | None = None,  # noqa: A002  # the field's own word
         *,
         version: str = "",
+        version_id: str = "",
         conditions: Conditions = NO_CONDITIONS,
     ) -> AbstractAsyncContextManager[ObjectStream]:
         """Stream an object, or a range of it; the stream's `info` and `range` are known on entry.
@@ -196,7 +234,9 @@ class Backend(ABC):
         InvalidRangeError, NotModifiedError and PreconditionFailedError on entry.
         """
 
-    async def part(self, bucket: str, key: str, number: int, *, version: str = "") -> ObjectPart:
+    async def part(
+        self, bucket: str, key: str, number: int, *, version: str = "", version_id: str = ""
+    ) -> ObjectPart:
         """Where part `number` (from 1) lies in an object uploaded in parts; asked only where `ObjectInfo.part_sizes` does not tell.
 
         `version` as in `read`. Raises UnsupportedError where nobody knows.
@@ -207,7 +247,9 @@ class Backend(ABC):
             key=key,
         )
 
-    async def open_local(self, bucket: str, key: str, *, version: str = "") -> LocalFile | None:
+    async def open_local(
+        self, bucket: str, key: str, *, version: str = "", version_id: str = ""
+    ) -> LocalFile | None:
         """The object as an open file, if this backend keeps objects in local files (`Capabilities.local_files`); errors as `read`."""
         return None
 
@@ -229,24 +271,49 @@ class Backend(ABC):
         """Store an object: durable and whole when this returns, unchanged if it raises.
 
         Its ETag is the MD5 of its bytes. Only `if_match` and `if_none_match` of the conditions count; they are checked atomically with
-        publishing (`Capabilities.conditional_put`). Raises NoSuchBucketError, PreconditionFailedError, NoSuchKeyError (`if_match` on
-        nothing), StorageFullError, and whatever iterating `body` raises.
+        publishing (`Capabilities.conditional_put`); a delete marker counts as nothing there. Where versioning is enabled the old version
+        stays under its id, and the new one gets another; where it is suspended the new one replaces the null version, if there is one.
+
+        Raises NoSuchBucketError, PreconditionFailedError, NoSuchKeyError (`if_match` on nothing), StorageFullError, and whatever iterating
+        `body` raises.
         """
 
     @abstractmethod
-    async def delete(self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS) -> None:
-        """Delete an object; not an error if there is none. Raises NoSuchBucketError, PreconditionFailedError."""
+    async def delete(
+        self,
+        bucket: str,
+        key: str,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        version_id: str = "",
+    ) -> Deleted | None:
+        """Delete an object; not an error if there is none. Raises NoSuchBucketError, PreconditionFailedError.
+
+        With versions: without `version_id` put a delete marker on top (in a suspended bucket in place of the null version); with it remove
+        that version, or that marker, for good, so that the next newest becomes current. Conditions are about the version that is to be
+        removed. None says what `DELETED` does.
+        """
 
     async def delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[DeleteOutcome]:
         """Delete up to 1,000 objects; one outcome a key, in order. Override where the storage has a faster way."""
-        outcomes = []
-        for key in keys:
-            try:
-                await self.delete(bucket, key)
-                outcomes.append(DeleteOutcome(key=key))
-            except ApplianceError as error:
-                outcomes.append(DeleteOutcome(key=key, error=error))
-        return outcomes
+        return [await self._outcome(bucket, DeleteTarget(key=key)) for key in keys]
+
+    async def delete_versions(
+        self, bucket: str, targets: Sequence[DeleteTarget]
+    ) -> Sequence[DeleteOutcome]:
+        """As `delete_many`, where some name a version. Only with `Capabilities.versioning`."""
+        return [await self._outcome(bucket, target) for target in targets]
+
+    async def _outcome(self, bucket: str, target: DeleteTarget) -> DeleteOutcome:
+        key, version_id = target.key, target.version_id
+        try:
+            if version_id:
+                deleted = await self.delete(bucket, key, version_id=version_id)
+            else:
+                deleted = await self.delete(bucket, key)
+        except ApplianceError as error:
+            return DeleteOutcome(key=key, version_id=version_id, error=error)
+        return DeleteOutcome(key=key, version_id=version_id, deleted=deleted or DELETED)
 
     @abstractmethod
     async def copy(
@@ -257,28 +324,42 @@ class Backend(ABC):
         key: str,
         *,
         source_version: str = "",
+        source_version_id: str = "",
         options: PutOptions | None = None,
         conditions: Conditions = NO_CONDITIONS,
+        owner: str = "",
+        acl: bytes = b"",
     ) -> ObjectInfo:
         """Copy an object within this backend, without its bytes passing through the appliance where `server_side_copy`.
 
         `options=None` copies headers, metadata, tags and checksums too; otherwise they are replaced. The new ETag is the MD5 of the bytes
         where it can be had without reading them (a simple source keeps its ETag), else a multipart-like one. `source_version` as
-        `version` in `read`. Copying onto itself with options changes the metadata.
+        `version` in `read`. Copying onto itself with options changes the metadata. The copy's owner and ACL are `owner` and `acl`, whatever
+        the source has and `options` say.
         """
 
-    # --- tags --------------------------------------------------------------------
+    # --- tags and access control lists ---------------------------------------------
 
-    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
+    async def get_tags(self, bucket: str, key: str, *, version_id: str = "") -> dict[str, str]:
         """Tags of an object, {} if none. Raises NoSuchKeyError; UnsupportedError without `Capabilities.tagging`."""
         raise UnsupportedError(
             f"The backend {self.name} has no object tags.", bucket=bucket, key=key
         )
 
-    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
-        """Replace all tags of an object ({}: remove them). The object's bytes, ETag and times stay; its version may change."""
+    async def put_tags(
+        self, bucket: str, key: str, tags: dict[str, str], *, version_id: str = ""
+    ) -> ObjectInfo:
+        """Replace all tags of an object ({}: remove them). The object's bytes, ETag, times and version id stay; its version may change."""
         raise UnsupportedError(
             f"The backend {self.name} has no object tags.", bucket=bucket, key=key
+        )
+
+    async def put_acl(
+        self, bucket: str, key: str, acl: bytes, *, version_id: str = ""
+    ) -> ObjectInfo:
+        """Replace the ACL of an object; all else as `put_tags`. UnsupportedError without `Capabilities.acls`."""
+        raise UnsupportedError(
+            f"The backend {self.name} keeps no access control lists.", bucket=bucket, key=key
         )
 
     # --- multipart uploads: their state lives in the backend, so any node can go on with any upload -----------------
@@ -308,6 +389,7 @@ class Backend(ABC):
         *,
         range: ByteRange | None = None,  # noqa: A002
         source_version: str = "",
+        source_version_id: str = "",
     ) -> PartInfo:
         """Store a part from (a range of) an object of this backend."""
 

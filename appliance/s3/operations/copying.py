@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from appliance.model.errors import (
     EntityTooLargeError,
+    NoSuchVersionError,
     NotModifiedError,
     PreconditionFailedError,
     VersionChangedError,
@@ -18,7 +19,7 @@ from appliance.s3.operations.call import Call
 from appliance.s3.operations.multipart import upload_target
 from appliance.s3.operations.patient import patiently
 from appliance.s3.wire import headers as fields
-from appliance.s3.wire.errors import InvalidCopyError, NoSuchVersionError
+from appliance.s3.wire.errors import InvalidCopyError
 from appliance.s3.wire.headers import CopySource
 from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.xml import render

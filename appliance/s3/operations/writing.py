@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from appliance.model.errors import ApplianceError, PreconditionFailedError
+from appliance.model.errors import (
+    ApplianceError,
+    NoSuchVersionError,
+    PreconditionFailedError,
+)
 from appliance.model.names import check_key
 from appliance.model.objects import NO_CONDITIONS, Conditions, DeleteOutcome, ObjectInfo
 from appliance.plugin import Body
@@ -10,13 +14,18 @@ from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
-from appliance.s3.wire.errors import InvalidRequestError, NoSuchVersionError
+from appliance.s3.wire.errors import InvalidRequestError
 from appliance.s3.wire.xml import parse, render
 from appliance.s3.wire.xml.parse import DeleteItem
 
 
 async def put_object(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html."""
+    return empty(200, fields.written_headers(await store_object(call)))
+
+
+async def store_object(call: Call) -> ObjectInfo:
+    """Store what comes with `call` as it says: the part that PutObject and PostObject share."""
     check_key(call.key)
     options = fields.put_options(call.headers)
     conditions = fields.conditions(call.headers)
@@ -24,8 +33,7 @@ async def put_object(call: Call) -> Response:
     async def store(body: Body) -> ObjectInfo:
         return await call.cache.put(call.bucket, call.key, body, options, conditions)
 
-    info = await with_payload(call, options.checksums, store)
-    return empty(200, fields.written_headers(info))
+    return await with_payload(call, options.checksums, store)
 
 
 async def delete_object(call: Call) -> Response:

@@ -9,6 +9,7 @@ Codes, sentences and statuses: https://docs.aws.amazon.com/AmazonS3/latest/API/E
 from __future__ import annotations
 
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
@@ -41,7 +42,6 @@ from appliance.s3.wire.faults import (
     MissingBodyError,
     MissingContentLengthError,
     NoSuchCorsError,
-    NoSuchVersionError,
     NotAFormError,
     OneFileError,
     PolicyDocumentError,
@@ -89,7 +89,6 @@ __all__ = [
     "MethodNotAllowedError",
     "MissingBodyError",
     "MissingContentLengthError",
-    "NoSuchVersionError",
     "RequestTimeoutError",
     "UriTooLongError",
     "WireError",
@@ -118,6 +117,11 @@ ROWS: dict[type[ApplianceError], Row] = {
     # --- appliance.model.errors
     model.NoSuchBucketError: Row("NoSuchBucket", 404, "The specified bucket does not exist"),
     model.NoSuchKeyError: Row("NoSuchKey", 404, "The specified key does not exist."),
+    model.DeletedKeyError: Row("NoSuchKey", 404, "The specified key does not exist."),
+    model.NoSuchVersionError: Row("NoSuchVersion", 404, "The specified version does not exist."),
+    model.DeleteMarkerError: Row(
+        "MethodNotAllowed", 405, "The specified method is not allowed against this resource."
+    ),
     model.NoSuchUploadError: Row(
         "NoSuchUpload",
         404,
@@ -285,6 +289,7 @@ ROWS: dict[type[ApplianceError], Row] = {
         400,
         "Missing required header for this request: x-amz-content-sha256",
     ),
+    auth.FormFieldError: Row("InvalidArgument", 400, "The form lacks a field."),
     auth.AuthTypeError: Row("InvalidArgument", 400, "Unsupported Authorization Type"),
     # --- .faults
     WireError: Row("InvalidRequest", 400, "Invalid Request"),
@@ -334,7 +339,6 @@ ROWS: dict[type[ApplianceError], Row] = {
     InvalidPartNumberError: Row(
         "InvalidPartNumber", 416, "The requested partnumber is not satisfiable"
     ),
-    NoSuchVersionError: Row("NoSuchVersion", 404, "The specified version does not exist."),
     InvalidLocationError: Row(
         "InvalidLocationConstraint", 400, "The specified location-constraint is not valid"
     ),
@@ -404,6 +408,8 @@ _FACTS: dict[type[ApplianceError], Callable[[Any], dict[str, str]]] = {
     model.BucketNotEmptyError: lambda error: {"BucketName": error.bucket},
     model.InvalidBucketNameError: lambda error: {"BucketName": error.bucket},
     model.NoSuchKeyError: lambda error: {"Key": error.key},
+    model.NoSuchVersionError: lambda error: {"Key": error.key, "VersionId": error.version_id},
+    model.DeleteMarkerError: lambda _: {"Method": "GET", "ResourceType": "DeleteMarker"},
     model.KeyTooLongError: lambda _: {"MaxSizeAllowed": "1024"},
     model.InvalidRangeError: lambda error: {"ActualObjectSize": str(error.size)},
     WireError: lambda error: error.extra,
@@ -448,6 +454,12 @@ def _error_headers(error: BaseException, row: Row) -> Headers:
         headers.append(("Retry-After", "1"))
     if isinstance(error, model.InvalidRangeError):
         headers.append(("Content-Range", f"bytes */{error.size}"))
+    if isinstance(error, model.DeletedKeyError | model.DeleteMarkerError):
+        headers += [("x-amz-delete-marker", "true"), ("x-amz-version-id", error.version_id)]
+    if isinstance(error, model.DeleteMarkerError):
+        headers.append(("Allow", "DELETE"))
+        if error.modified_ns:
+            headers.append(("Last-Modified", formatdate(error.modified_ns // 10**9, usegmt=True)))
     if isinstance(error, model.NotModifiedError) and error.etag:
         headers.append(("ETag", f'"{error.etag}"'))
     return headers

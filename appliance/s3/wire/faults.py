@@ -113,10 +113,6 @@ class InvalidPartNumberError(WireError):
     """The requested partnumber is not satisfiable"""
 
 
-class NoSuchVersionError(WireError):
-    """The specified version does not exist."""
-
-
 class InvalidLocationError(WireError):
     """The specified location-constraint is not valid"""
 

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 import msgspec
 
 from appliance.model.errors import NoSuchUploadError
-from appliance.model.objects import LIST_LIMIT_MAX, PART_NUMBER_MAX, ListRequest
+from appliance.model.objects import LIST_LIMIT_MAX, NULL_VERSION, PART_NUMBER_MAX, ListRequest
 from appliance.s3.wire.errors import InvalidArgumentValueError
 from appliance.s3.wire.tokens import seal, unseal
 
-NULL_VERSION = "null"  # the version id of objects in buckets without versioning
 _INTEGER_MAX = 2**31 - 1
 _LIST, _UPLOAD = "list", "upload"  # purposes of tokens
 

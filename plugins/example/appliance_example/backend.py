@@ -145,7 +145,7 @@ class MemoryBackend(Backend):
         objects = self._bucket(bucket).objects
         return list_page((objects[key].info for key in sorted(objects, key=key_bytes)), request)
 
-    async def head(self, bucket: str, key: str) -> ObjectInfo:
+    async def head(self, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
         await trio.lowlevel.checkpoint()
         return self._object(bucket, key).info
 
@@ -157,6 +157,7 @@ class MemoryBackend(Backend):
         range: RangeSpec | None = None,  # noqa: A002  # the contract's name
         *,
         version: str = "",
+        version_id: str = "",
         conditions: Conditions = NO_CONDITIONS,
     ) -> AsyncIterator[ObjectStream]:
         await trio.lowlevel.checkpoint()
@@ -186,7 +187,14 @@ class MemoryBackend(Backend):
         info = _simple(key, len(data), digests, options)
         return self._publish(bucket, info, data, options.tags, conditions)
 
-    async def delete(self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS) -> None:
+    async def delete(
+        self,
+        bucket: str,
+        key: str,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        version_id: str = "",
+    ) -> None:
         await trio.lowlevel.checkpoint()
         objects = self._bucket(bucket).objects
         stored = objects.get(key)
@@ -203,8 +211,11 @@ class MemoryBackend(Backend):
         key: str,
         *,
         source_version: str = "",
+        source_version_id: str = "",
         options: PutOptions | None = None,
         conditions: Conditions = NO_CONDITIONS,
+        owner: str = "",
+        acl: bytes = b"",
     ) -> ObjectInfo:
         await trio.lowlevel.checkpoint()
         check_key(key)
@@ -223,11 +234,13 @@ class MemoryBackend(Backend):
 
     # --- tags --------------------------------------------------------------------
 
-    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
+    async def get_tags(self, bucket: str, key: str, *, version_id: str = "") -> dict[str, str]:
         await trio.lowlevel.checkpoint()
         return dict(self._object(bucket, key).tags)
 
-    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
+    async def put_tags(
+        self, bucket: str, key: str, tags: dict[str, str], *, version_id: str = ""
+    ) -> ObjectInfo:
         await trio.lowlevel.checkpoint()
         stored = self._object(bucket, key)
         info = msgspec.structs.replace(
@@ -273,6 +286,7 @@ class MemoryBackend(Backend):
         *,
         range: ByteRange | None = None,  # noqa: A002  # the contract's name
         source_version: str = "",
+        source_version_id: str = "",
     ) -> PartInfo:
         await trio.lowlevel.checkpoint()
         check_part_number(number)

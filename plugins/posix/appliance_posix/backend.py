@@ -56,7 +56,7 @@ class PosixBackend(MultipartOperations):
         self._counters["lists"] += 1
         return await self._in_bucket(list_page, bucket, self.snapshots, request)
 
-    async def head(self, bucket: str, key: str) -> ObjectInfo:
+    async def head(self, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
         check_key(key)
         self._counters["heads"] += 1
         return await self._in_bucket(_head, bucket, key, key=key)
@@ -68,6 +68,7 @@ class PosixBackend(MultipartOperations):
         range: RangeSpec | None = None,  # noqa: A002
         *,
         version: str = "",
+        version_id: str = "",
         conditions: Conditions = NO_CONDITIONS,
     ) -> AbstractAsyncContextManager[ObjectStream]:
         return self._read(bucket, key, range, version, conditions)
@@ -89,7 +90,9 @@ class PosixBackend(MultipartOperations):
         with found:
             yield FileStream(self._host, bucket, found, byte_range, first)
 
-    async def open_local(self, bucket: str, key: str, *, version: str = "") -> LocalFile | None:
+    async def open_local(
+        self, bucket: str, key: str, *, version: str = "", version_id: str = ""
+    ) -> LocalFile | None:
         check_key(key)
         self._counters["reads"] += 1
         return await self._in_bucket(_open_local, bucket, key, version, key=key)
@@ -144,7 +147,14 @@ class PosixBackend(MultipartOperations):
             if intake.staged is not None:
                 await self._discard(intake)
 
-    async def delete(self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS) -> None:
+    async def delete(
+        self,
+        bucket: str,
+        key: str,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        version_id: str = "",
+    ) -> None:
         check_key(key)
         self._counters["deletes"] += 1
         await self._in_bucket(publish.remove, bucket, key, conditions, key=key)
@@ -157,8 +167,11 @@ class PosixBackend(MultipartOperations):
         key: str,
         *,
         source_version: str = "",
+        source_version_id: str = "",
         options: PutOptions | None = None,
         conditions: Conditions = NO_CONDITIONS,
+        owner: str = "",
+        acl: bytes = b"",
     ) -> ObjectInfo:
         check_key(source_key)
         check_key(key)
@@ -184,11 +197,13 @@ class PosixBackend(MultipartOperations):
 
     # --- tags --------------------------------------------------------------------
 
-    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
+    async def get_tags(self, bucket: str, key: str, *, version_id: str = "") -> dict[str, str]:
         check_key(key)
         return await self._in_bucket(_tags, bucket, key, key=key)
 
-    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
+    async def put_tags(
+        self, bucket: str, key: str, tags: dict[str, str], *, version_id: str = ""
+    ) -> ObjectInfo:
         check_key(key)
         return await self._in_bucket(publish.replace_tags, bucket, key, tags, key=key)
 

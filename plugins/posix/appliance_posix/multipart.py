@@ -75,6 +75,7 @@ class MultipartOperations(PosixCore):
         *,
         range: ByteRange | None = None,  # noqa: A002  # the contract's word
         source_version: str = "",
+        source_version_id: str = "",
     ) -> PartInfo:
         _check_number(number)
         check_key(source_key)

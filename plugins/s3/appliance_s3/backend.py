@@ -160,7 +160,7 @@ class S3Backend(Backend):
         self._buckets.seen(bucket)
         return list_page(answer, root, RESERVED)
 
-    async def head(self, bucket: str, key: str) -> ObjectInfo:
+    async def head(self, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
         place = self._names.existing(bucket, key)
         return await self._head(self._where("HEAD", bucket, key), place)
 
@@ -175,7 +175,9 @@ class S3Backend(Backend):
         self._buckets.seen(place["Bucket"])
         return object_info(where.key, answer)
 
-    async def part(self, bucket: str, key: str, number: int, *, version: str = "") -> ObjectPart:
+    async def part(
+        self, bucket: str, key: str, number: int, *, version: str = "", version_id: str = ""
+    ) -> ObjectPart:
         where = self._where("HEAD of a part", bucket, key)
         parameters = {**self._names.existing(bucket, key), "PartNumber": number}
         answer = await self._sender.call(where, "head_object", parameters)
@@ -195,6 +197,7 @@ class S3Backend(Backend):
         range: RangeSpec | None = None,  # noqa: A002
         *,
         version: str = "",
+        version_id: str = "",
         conditions: Conditions = NO_CONDITIONS,
     ) -> AbstractAsyncContextManager[ObjectStream]:
         return self._read(bucket, key, range, version, conditions)
@@ -262,7 +265,14 @@ class S3Backend(Backend):
             modified_ns=self._host.now_ns(),
         )
 
-    async def delete(self, bucket: str, key: str, conditions: Conditions = NO_CONDITIONS) -> None:
+    async def delete(
+        self,
+        bucket: str,
+        key: str,
+        conditions: Conditions = NO_CONDITIONS,
+        *,
+        version_id: str = "",
+    ) -> None:
         parameters: dict[str, Any] = dict(self._names.written(bucket, key))
         headers = await self._abilities.conditions(
             conditions, "conditional_delete", bucket, "DELETE"
@@ -298,8 +308,11 @@ class S3Backend(Backend):
         key: str,
         *,
         source_version: str = "",
+        source_version_id: str = "",
         options: PutOptions | None = None,
         conditions: Conditions = NO_CONDITIONS,
+        owner: str = "",
+        acl: bytes = b"",
     ) -> ObjectInfo:
         source = self._names.existing(source_bucket, source_key)
         place = self._names.written(bucket, key)
@@ -334,11 +347,13 @@ class S3Backend(Backend):
 
     # --- tags --------------------------------------------------------------------------------------------------------
 
-    async def get_tags(self, bucket: str, key: str) -> dict[str, str]:
+    async def get_tags(self, bucket: str, key: str, *, version_id: str = "") -> dict[str, str]:
         place = self._names.existing(bucket, key)
         return await self._tags.get(self._where("reading tags", bucket, key), place)
 
-    async def put_tags(self, bucket: str, key: str, tags: dict[str, str]) -> ObjectInfo:
+    async def put_tags(
+        self, bucket: str, key: str, tags: dict[str, str], *, version_id: str = ""
+    ) -> ObjectInfo:
         place = self._names.written(bucket, key)
         where = self._where("writing tags", bucket, key)
         # Some services tag what does not exist.
@@ -371,6 +386,7 @@ class S3Backend(Backend):
         *,
         range: ByteRange | None = None,  # noqa: A002
         source_version: str = "",
+        source_version_id: str = "",
     ) -> PartInfo:
         source = self._names.existing(source_bucket, source_key)
         place = target(self._names.written(bucket, key), upload_id)

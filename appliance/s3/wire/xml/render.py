@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes
 from appliance.auth.identity import Identity
 from appliance.model.names import key_bytes
 from appliance.model.objects import (
+    NULL_VERSION,
     BucketInfo,
     DeleteOutcome,
     ListPage,
@@ -26,7 +27,6 @@ from appliance.model.objects import (
 from appliance.s3.wire.errors import message_of, row_of
 from appliance.s3.wire.headers import shown_checksums
 from appliance.s3.wire.listing import (
-    NULL_VERSION,
     ListQuery,
     UploadsQuery,
     sealed_continuation,
