@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from appliance.auth.credentials import CredentialStore
+from appliance.auth.forms import verify_form
 from appliance.auth.identity import Authentication, Role, unsigned
 from appliance.auth.sigv4 import UNSIGNED_PAYLOAD, Verifier
 from appliance.cache.api import Cache
@@ -103,6 +104,8 @@ class S3Endpoint:
             accounts=credentials,
             bucket_settings=bucket_settings or MemoryBucketSettings(),
             spawn=self._spawn,
+            admit=self._admit,
+            verify_form=functools.partial(verify_form, credentials, region=settings.region),
         )
         self._background: trio.Nursery | None = None
         self._operations = operations
@@ -212,6 +215,12 @@ class S3Endpoint:
             raise AccessDeniedError(bucket=parsed.bucket, key=parsed.key)
         return self._call(exchange, parsed, authentication, body)
 
+    async def _admit(self, call: Call) -> None:
+        """See `Context.admit`."""
+        identity = call.identity
+        if not identity.account_id or identity.role is Role.READONLY:
+            raise AccessDeniedError(bucket=call.bucket, key=call.key)
+
     def _call(
         self,
         exchange: _Exchange,
@@ -277,7 +286,7 @@ class S3Endpoint:
     def _shared_with(self, request: S3Request) -> bytes:
         """What a browser is to know about who may see this answer."""
         rules = cors_rules(self._context.bucket_settings.of(request.bucket))
-        if rules is None or request.operation in UNSIGNED:
+        if rules is None or request.request.method == "OPTIONS":
             return b""
         return render_fields(shared_with(rules, request.request.method, request.headers))
 

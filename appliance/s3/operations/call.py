@@ -13,6 +13,7 @@ from appliance.model.errors import NoSuchVersionError
 from appliance.s3.bucket_settings import BucketSettings
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
+from appliance.s3.operations.decoded import FormFile
 from appliance.s3.settings import S3Settings
 from appliance.s3.wire.request import S3Request
 from appliance.s3.wire.response import XML, Headers
@@ -22,7 +23,8 @@ from appliance.world import World
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What all operations share. `secret` seals tokens and upload ids; all nodes must have the same. `accounts`: everybody there is.
 
-    `spawn` runs a function beside the requests, until it ends or the endpoint does.
+    `spawn` runs a function beside the requests, until it ends or the endpoint does. `admit` raises unless whoever makes the call may do
+    so: for operations that learn who asks, or what for, only on their way. `verify_form` tells who signed a form with these fields.
     """
 
     cache: Cache
@@ -33,6 +35,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     accounts: AccountDirectory
     bucket_settings: BucketSettings
     spawn: Callable[[Callable[[], Awaitable[None]]], None]
+    admit: Callable[[Call], Awaitable[None]]
+    verify_form: Callable[[Mapping[str, str]], Identity]
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -48,6 +52,7 @@ class Call(msgspec.Struct, frozen=True):
     key: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    form: FormFile | None = None  # where the body is a form, whose fields have been read
 
     @property
     def identity(self) -> Identity:

@@ -10,25 +10,22 @@ them in turn. Small bodies are received whole and hashed inline, as a trip to a 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import trio
 
 from appliance.model.checksums import Hasher, encode, new_hasher
-from appliance.model.errors import EntityTooLargeError
+from appliance.model.errors import EntityTooLargeError, EntityTooSmallError
 from appliance.plugin import Body, Chunk, Digests
-from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.operations.call import Call
-from appliance.s3.wire.chunked import ChunkedDecoder, decoded_length, decoder_for
+from appliance.s3.operations.decoded import Decoded, FormFile
+from appliance.s3.wire.chunked import decoded_length, decoder_for
 from appliance.s3.wire.digest import DeclaredDigests, declared_digests
 from appliance.s3.wire.errors import BodyTooLargeError, MissingContentLengthError
 from appliance.world import Lane, World
 
 T = TypeVar("T")
-
-_ENCODED_RECEIVE_BYTES = 256 << 10
 
 
 async def with_payload(
@@ -73,6 +70,8 @@ def _payload(
     checksum_is_of_body: bool = True,
 ) -> RequestBody:
     headers = call.headers
+    if call.form is not None:
+        return _form_payload(call, call.form, kept)
     if required and "content-length" not in headers and "transfer-encoding" not in headers:
         raise MissingContentLengthError
     decoder = decoder_for(call.authentication, headers)
@@ -85,8 +84,7 @@ def _payload(
         raise EntityTooLargeError
     return RequestBody(
         call.context.world,
-        call.body,
-        decoder,
+        Decoded(call.body, decoder),
         declared,
         kept,
         size=size,
@@ -97,14 +95,33 @@ def _payload(
     )
 
 
+def _form_payload(call: Call, form: FormFile, kept: tuple[str, ...]) -> RequestBody:
+    """The file of a form: nobody knows its size before its end."""
+    settings = call.context.settings
+    limit = settings.put_bytes_max
+    return RequestBody(
+        call.context.world,
+        form.content,
+        declared_digests(call.headers, call.authentication.payload),
+        kept,
+        size=None,
+        size_min=form.size_min,
+        size_max=limit if form.size_max is None else min(limit, form.size_max),
+        inline_bytes=settings.inline_body_bytes,
+        buffers=settings.body_buffers,
+        buffer_bytes=min(
+            settings.body_buffer_bytes, call.body.length or settings.body_buffer_bytes
+        ),
+    )
+
+
 class RequestBody(Body):
     """See the module. Large bodies need `hash_in_background` running beside whoever iterates."""
 
     def __init__(
         self,
         world: World,
-        incoming: IncomingBody,
-        decoder: ChunkedDecoder | None,
+        source: Decoded,
         declared: DeclaredDigests,
         kept: tuple[str, ...],
         *,
@@ -113,12 +130,13 @@ class RequestBody(Body):
         inline_bytes: int,
         buffers: int,
         buffer_bytes: int,
+        size_min: int = 0,
     ) -> None:
         self.size = size
+        self._size_min = size_min
         self._size_max = size_max
         self._inline_bytes = inline_bytes
-        self._source = _Decoded(incoming, decoder)
-        self._decoder = decoder
+        self._source = source
         self._declared = declared
         self._hashers = {name: new_hasher(name) for name in declared.hashers(kept)}
         self._told = declared.told(kept)
@@ -152,6 +170,8 @@ class RequestBody(Body):
                 break
             self._background.submit(buffer[:count])
             yield buffer[:count]
+        if total < self._size_min:
+            raise EntityTooSmallError
         await self._background.wait_below(1)
         self._verify()
 
@@ -174,55 +194,9 @@ class RequestBody(Body):
 
     def _verify(self) -> None:
         found = {name: hasher.digest() for name, hasher in self._hashers.items()}
-        trailers = self._decoder.trailers if self._decoder is not None else {}
-        self._declared.verify(found, trailers)
+        self._declared.verify(found, self._source.trailers)
         checksums = {name: encode(found[name]) for name in self._told}
         self._digests = Digests(found["md5"].hex(), checksums)
-
-
-class _Decoded:
-    """Payload bytes of a body, out of their aws-chunked coding if it has one."""
-
-    __slots__ = ("_buffer", "_decoder", "_incoming", "_pieces")
-
-    def __init__(self, incoming: IncomingBody, decoder: ChunkedDecoder | None) -> None:
-        self._incoming = incoming
-        self._decoder = decoder
-        self._pieces: deque[memoryview] = deque()
-        self._buffer = memoryview(b"")
-
-    async def fill(self, target: memoryview) -> int:
-        """As many bytes as fit; fewer only at the end."""
-        if self._decoder is None:
-            return await self._incoming.fill(target)
-        done = 0
-        while done < len(target):
-            if not self._pieces and not await self._receive(self._decoder):
-                break
-            done += self._take(target[done:])
-        return done
-
-    def _take(self, target: memoryview) -> int:
-        piece = self._pieces.popleft()
-        count = min(len(piece), len(target))
-        target[:count] = piece[:count]
-        if count < len(piece):
-            self._pieces.appendleft(piece[count:])
-        return count
-
-    async def _receive(self, decoder: ChunkedDecoder) -> bool:
-        """Feed the decoder until it yields something; False at the end."""
-        if not self._buffer:
-            length = self._incoming.length
-            size = _ENCODED_RECEIVE_BYTES if length is None else max(1, length)
-            self._buffer = memoryview(bytearray(min(size, _ENCODED_RECEIVE_BYTES)))
-        while not self._pieces:
-            count = await self._incoming.receive_into(self._buffer)
-            if count == 0:
-                decoder.finish()
-                return False
-            self._pieces.extend(piece for piece in decoder.feed(self._buffer[:count]) if piece)
-        return True
 
 
 class BackgroundHashing:

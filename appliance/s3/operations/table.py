@@ -12,6 +12,7 @@ from appliance.s3.operations import (
     copying,
     listing,
     multipart,
+    posting,
     reading,
     sharing,
     tagging,
@@ -26,8 +27,8 @@ NOWAIT: dict[Operation, Callable[[Call], Response | None]] = {
     Operation.HeadObject: reading.head_object_nowait,
 }
 
-# What comes without a signature by its nature: preflights of browsers.
-UNSIGNED = frozenset({Operation.PreflightBucket, Operation.PreflightObject})
+# What comes without a signature by its nature: preflights of browsers, and their forms, in which it is a field.
+UNSIGNED = frozenset({Operation.PreflightBucket, Operation.PreflightObject, Operation.PostObject})
 
 OPERATIONS: dict[Operation, Operate] = {
     Operation.ListBuckets: buckets.list_buckets,
@@ -51,6 +52,7 @@ OPERATIONS: dict[Operation, Operate] = {
     Operation.HeadObject: reading.head_object,
     Operation.GetObjectAttributes: attributes.get_object_attributes,
     Operation.PutObject: writing.put_object,
+    Operation.PostObject: posting.post_object,
     Operation.CopyObject: copying.copy_object,
     Operation.DeleteObject: writing.delete_object,
     Operation.DeleteObjects: writing.delete_objects,
