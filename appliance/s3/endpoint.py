@@ -120,6 +120,12 @@ class S3Endpoint:
         self._serving = False
         self._ended = trio.Event()
 
+    def replace_tls(self, tls: ssl.SSLContext) -> None:
+        """Use this certificate from the next connection on; those that are open keep theirs. Only where the endpoint speaks TLS."""
+        if self._server.tls is None:
+            raise ValueError("this endpoint does not speak TLS")
+        self._server.tls = tls
+
     @property
     def ready(self) -> bool:
         """Accepting requests, and not about to stop."""

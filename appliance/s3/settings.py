@@ -16,6 +16,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     connections_max: int = 4096
+    # Of one IPv4 address or IPv6 network of 64 bits, so that no single client takes all; 0: no limit of its own.
+    connections_per_address_max: int = 2048
     head_bytes_max: int = 64 * KIB
     head_timeout_s: float = 20.0
     idle_timeout_s: float = 75.0

@@ -2,11 +2,13 @@
 
 Drain (SIGTERM): stop accepting, close idle connections, let requests in flight finish - their responses say `Connection: close` - and after
 `drain_timeout_s` cancel what is left. Too many connections: the one idle longest makes room; if all are busy the new one is answered 503.
+Too many from one address: the new one is answered 503, so that one client cannot close the connections of others.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 import ssl
@@ -33,7 +35,7 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
 class HttpServer:
-    """Serves `handler` on listening sockets. `tls`: speak TLS on all of them."""
+    """Serves `handler` on listening sockets. `tls`: speak TLS on all of them; replace it and new connections have the new one."""
 
     def __init__(
         self,
@@ -48,10 +50,11 @@ class HttpServer:
         self.hot: HotLane[Turn] = HotLane()
         self.draining = False
         self._world = world
-        self._tls = tls
+        self.tls = tls
         self._accepting: trio.CancelScope | None = None
         self._serving: trio.CancelScope | None = None
         self._open = 0
+        self._addresses: dict[str, int] = {}  # connections of each that has any
         self._accepted = 0
         self._turned_away = 0
 
@@ -90,6 +93,7 @@ class HttpServer:
         return {
             "connections_open": self._open,
             "connections_idle": len(self.idle),
+            "connections_addresses": len(self._addresses),
             "connections_accepted_total": self._accepted,
             "connections_turned_away_total": self._turned_away,
             **self.hot.statistics(),
@@ -135,30 +139,40 @@ class HttpServer:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._open >= self.settings.connections_max and not self.idle.close_longest():
+        group = client_group(peer)
+        of_group = self._addresses.get(group, 0)
+        limit = self.settings.connections_per_address_max
+        if (limit and of_group >= limit) or (
+            self._open >= self.settings.connections_max and not self.idle.close_longest()
+        ):
             self._turn_away(sock, peer)
             return
-        serving.start_soon(self._run, self._transport(sock), peer)
-
-    def _transport(self, sock: socket.socket) -> Transport:
-        if self._tls is None:
-            return PlainTransport(sock, self._world)
-        return TlsTransport(sock, self._tls, self._world)
-
-    async def _run(self, transport: Transport, peer: str) -> None:
+        # Counted here: of a batch of connections, none may slip through before its task runs.
+        self._addresses[group] = of_group + 1
         self._open += 1
         self._accepted += 1
+        serving.start_soon(self._run, self._transport(sock), peer, group)
+
+    def _transport(self, sock: socket.socket) -> Transport:
+        if self.tls is None:
+            return PlainTransport(sock, self._world)
+        return TlsTransport(sock, self.tls, self._world)
+
+    async def _run(self, transport: Transport, peer: str, group: str) -> None:
         try:
-            await Connection(transport, self, peer, tls=self._tls is not None).run()
+            await Connection(transport, self, peer, tls=self.tls is not None).run()
         finally:
             self._open -= 1
+            self._addresses[group] -= 1
+            if not self._addresses[group]:
+                del self._addresses[group]
 
     def _turn_away(self, sock: socket.socket, peer: str) -> None:
         """Answer 503 without spending a task on it (on TLS there is nothing that could be said before a handshake)."""
         self._turned_away += 1
         transport = PlainTransport(sock, self._world)
         try:
-            if self._tls is None:
+            if self.tls is None:
                 error = SlowDownError("Too many connections. Please try again later.")
                 response = self.handler.refuse(error, peer)
                 data = response.head(close=True) + bytes(response.body)  # type: ignore[arg-type]  # a refusal is bytes
@@ -167,6 +181,16 @@ class HttpServer:
             pass
         finally:
             transport.abort()
+
+
+def client_group(peer: str) -> str:
+    """What counts as one client: an IPv4 address, or the 64 bits of an IPv6 address that name its network."""
+    if ":" not in peer:
+        return peer
+    address = ipaddress.IPv6Address(peer.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
 
 
 def listen(host: str, port: int, backlog: int = 1024) -> list[socket.socket]:
