@@ -6,6 +6,7 @@ Stop: not ready, requests in flight finish (bounded), unmount, background work e
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import socket
@@ -17,7 +18,9 @@ import msgspec
 import trio
 
 from appliance.assembly import wiring
-from appliance.auth.credentials import Credentials, RootCredentials
+from appliance.assembly.accounts import TOPIC, open_accounts, respond
+from appliance.auth.accounts import AccountStore
+from appliance.auth.credentials import Credentials
 from appliance.cache.object_cache import ObjectCache
 from appliance.cache.store import Store
 from appliance.config import Config
@@ -30,7 +33,7 @@ from appliance.plugin import Backend
 from appliance.plugin.registry import Plugins
 from appliance.s3.endpoint import S3Endpoint
 from appliance.s3.http.server import listen
-from appliance.status import admin
+from appliance.status import admin, control
 from appliance.status.pages import NodePages
 from appliance.world import RealWorld, World
 
@@ -60,6 +63,7 @@ class Foundations(msgspec.Struct, frozen=True, kw_only=True):
     backends: Sequence[Backend]
     journal: Journal
     bucket_settings: JournalBucketSettings
+    accounts: AccountStore
     cache: ObjectCache
 
 
@@ -89,6 +93,9 @@ async def _foundations(config: Config) -> AsyncIterator[Foundations]:
             wiring.make_routes(config, backends),
             limits=wiring.cache_limits(config),
         )
+        accounts = open_accounts(config, data, journal, credentials, world)
+        accounts.check_readable()
+        background.start_soon(accounts.run)
         await background.start(cache.run)
         background.start_soon(_maintain, backends)
         plugins.start(config.node.name)
@@ -103,6 +110,7 @@ async def _foundations(config: Config) -> AsyncIterator[Foundations]:
                 backends=backends,
                 journal=journal,
                 bucket_settings=JournalBucketSettings(journal),
+                accounts=accounts,
                 cache=cache,
             )
         finally:
@@ -149,7 +157,7 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
     config, cache = parts.config, parts.cache
     endpoint = S3Endpoint(
         cache,
-        RootCredentials(parts.credentials),
+        parts.accounts,
         parts.world,
         wiring.s3_settings(config),
         secret=wiring.token_secret(parts.credentials),
@@ -169,6 +177,9 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         if mount:
             await serving.start(mount.serve)
         await serving.start(admin.serve, _trio_listeners(admin_listeners), pages.pages())
+        await serving.start(
+            control.serve, parts.data, {TOPIC: functools.partial(respond, parts.accounts)}
+        )
         await serving.start(endpoint.serve, s3_listeners)
         pages.state = "ready"
         announce(
@@ -186,6 +197,7 @@ def _pages(parts: Foundations, endpoint: S3Endpoint, mount: Mount | None) -> Nod
         "s3": endpoint.statistics,
         "cache": parts.cache.statistics,
         "journal": parts.journal.statistics,
+        "accounts": parts.accounts.statistics,
         "bucket_settings": parts.bucket_settings.statistics,
         "plugin": parts.plugins.statistics,
     }

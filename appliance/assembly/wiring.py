@@ -12,7 +12,9 @@ from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from appliance.auth import credentials as auth
+from appliance.auth import sealing
 from appliance.auth.credentials import Credentials
+from appliance.auth.sealing import Sealer
 from appliance.cache.limits import Limits
 from appliance.cache.routes import Route, Routes
 from appliance.config import Config
@@ -71,17 +73,47 @@ def root_credentials(config: Config, data: Path, world: World) -> tuple[Credenti
     return auth.make_credentials(given.access_key, given_secret(config)), False
 
 
+def known_root(config: Config, data: Path, world: World) -> Credentials:
+    """As `root_credentials` where they are known, which they need not be to a command; none are made that nobody would be shown."""
+    file = data / auth.FILE_NAME
+    if auth.from_environment(os.environ) or config.credentials.access_key or file.exists():
+        return root_credentials(config, data, world)[0]
+    return auth.generate_credentials(world.token_bytes)
+
+
 def given_secret(config: Config) -> str:
     """The root's secret key as configured, "" if it is not. Raises ConfigError."""
     given = config.credentials
     if not given.secret_key_file:
         return given.secret_key
+    return _secret_in(given.secret_key_file, "credentials.secret_key_file")
+
+
+def given_cluster_secret(config: Config) -> str:
+    """The cluster secret of the environment or as configured, "" if it is neither. Raises ConfigError."""
+    found = sealing.from_environment(os.environ)
+    if found is not None:
+        return found
+    given, key = config.cluster.secret, "cluster.secret"
+    if config.cluster.secret_file:
+        key = "cluster.secret_file"
+        given = _secret_in(config.cluster.secret_file, key)
+    elif not given:
+        return ""
+    return sealing.check_secret(given, key)
+
+
+def sealer(config: Config, data: Path, world: World) -> Sealer:
+    """What seals accounts' secrets: with the given cluster secret, else with the one kept (or now made) in `data`. Raises ConfigError."""
+    secret = given_cluster_secret(config) or sealing.load_or_create(data, world.token_bytes)
+    return Sealer(secret, world.token_bytes)
+
+
+def _secret_in(path: str, key: str) -> str:
     try:
-        return Path(given.secret_key_file).read_text("utf-8").strip()
+        return Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"credentials.secret_key_file: {given.secret_key_file} cannot be read: {error}."
-        ) from None
+        raise ConfigError(f"{key}: {path} cannot be read: {error}.") from None
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:
@@ -152,6 +184,7 @@ def check(config: Config) -> None:
     check_places(config, make_backends(config, plugins, RealWorld()))
     tls_context(config)
     given_secret(config)
+    given_cluster_secret(config)
 
 
 def backend_names(entries: Sequence[BackendEntry]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from appliance import __version__
+from appliance.cli.accounts import accounts_group
 from appliance.cli.config import config_group
 from appliance.cli.journal import journal_group
 from appliance.cli.serve import serve
@@ -23,6 +24,7 @@ def group() -> None:
 
 group.add_command(serve)
 group.add_command(status)
+group.add_command(accounts_group)
 group.add_command(config_group)
 group.add_command(journal_group)
 

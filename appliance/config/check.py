@@ -36,6 +36,8 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "admin.listen", f"is the same address as s3.listen ({config.s3.listen})"
     yield from _mount(config.mount)
     yield from _credentials(config)
+    if config.cluster.secret and config.cluster.secret_file:
+        yield "cluster.secret_file", "give secret or secret_file, not both"
     yield from _backends(config.backend)
     for index, bucket in enumerate(config.bucket):
         yield from _bucket(f"bucket[{index}]", bucket)

@@ -78,6 +78,15 @@ class Credentials(Section, frozen=True, kw_only=True):
     secret_key_file: str = ""
 
 
+class Cluster(Section, frozen=True, kw_only=True):
+    """What nodes of one cluster share. The secret seals accounts' secret keys: 32 characters at least. Without it the environment's is used
+    (APPLIANCE_CLUSTER_SECRET), or one is made on first start and kept in `node.data`.
+    """
+
+    secret: str = ""
+    secret_file: str = ""
+
+
 class Log(Section, frozen=True, kw_only=True):
     """`format` "auto" is text on a terminal, JSON elsewhere. `requests`: one line a request."""
 
@@ -117,6 +126,7 @@ class Config(Section, frozen=True, kw_only=True):
     mount: MountSection = MountSection()
     admin: AdminSection = AdminSection()
     credentials: Credentials = Credentials()
+    cluster: Cluster = Cluster()
     log: Log = Log()
     backend: tuple[BackendEntry, ...] = ()
     bucket: tuple[BucketEntry, ...] = ()

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 # What the parts of a node tell that may also fall. All else counts, and ends in `_total`: tests/status/test_names.py looks.
 GAUGES = frozenset(
     [
+        "accounts",
         "breaker_state",
         "broken",
         "calls_in_progress",
@@ -55,9 +56,11 @@ GAUGES = frozenset(
         "signatures_signing_keys",
         "soon_bytes",
         "suspect_names",
+        "unreadable_keys",
         "unresolved_writes",
         "unverified_files",
         "uploads",
+        "usable_keys",
         "used_bytes",
         "waiting_names",
         "wal_bytes",

@@ -1,0 +1,165 @@
+"""Accounts of a real node: changed by the command while it runs, stopped or killed, and used by boto3."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.support.node import APPLIANCE, Node
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def node(tmp_path):
+    (tmp_path / "buckets").mkdir()
+    node = Node(tmp_path / "node", f"posix://{tmp_path}/buckets")
+    yield node
+    node.close()
+
+
+def accounts(node: Node, *arguments: str, **environment: str) -> dict:
+    done = subprocess.run(
+        [str(APPLIANCE), "accounts", *arguments, "--json", "--data", str(node.data)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def client(node: Node, issued: dict):
+    return boto3.client(
+        "s3",
+        endpoint_url=node.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=issued["access_key"],
+        aws_secret_access_key=issued["secret_key"],
+        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
+    )
+
+
+def code(s3) -> str:
+    """What ListBuckets answers: "" or an error's code."""
+    try:
+        s3.list_buckets()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
+
+
+def test_a_running_node_learns_of_every_change_at_once(node):
+    issued = accounts(node, "add", "alice", "--role", "admin")
+    s3 = client(node, issued)
+    assert s3.list_buckets()["Owner"] == {"DisplayName": "alice", "ID": issued["account_id"]}
+    s3.create_bucket(Bucket="of-alice")
+    s3.put_object(Bucket="of-alice", Key="k", Body=b"1")
+    accounts(node, "disable", "alice")
+    assert code(s3) == "InvalidAccessKeyId"
+    accounts(node, "enable", "alice")
+    assert s3.get_object(Bucket="of-alice", Key="k")["Body"].read() == b"1"
+    second = accounts(node, "rotate", "alice", "--keep")
+    assert (code(s3), code(client(node, second))) == ("", "")
+    accounts(node, "disable", "alice", "--access-key", second["access_key"])
+    assert (code(s3), code(client(node, second))) == ("", "InvalidAccessKeyId")
+    third = accounts(node, "rotate", "alice")
+    assert (code(s3), code(client(node, third))) == ("InvalidAccessKeyId", "")
+    (account,) = accounts(node, "list", "alice")["accounts"]
+    assert [key["access_key"] for key in account["keys"]] == [third["access_key"]]
+    assert account["keys"][0]["used_ns"] > account["created_ns"] - 10**9
+    accounts(node, "remove", "alice")
+    assert code(client(node, third)) == "InvalidAccessKeyId"
+    assert node.get("of-alice", "k") == b"1"  # root's still
+
+
+def test_accounts_and_last_uses_survive_stops_and_accounts_survive_kills(node):
+    alice = accounts(node, "add", "alice")
+    assert code(client(node, alice)) == ""
+    assert node.stop() == 0
+    bob = accounts(node, "add", "bob")  # while it is stopped
+    (listed,) = accounts(node, "list", "alice")["accounts"]
+    assert listed["keys"][0]["used_ns"] > 0
+    node.start()
+    assert (code(client(node, alice)), code(client(node, bob))) == ("", "")
+    carol = accounts(node, "add", "carol")
+    accounts(node, "disable", "bob")
+    node.kill()
+    accounts(node, "enable", "bob")  # beside what a killed process left
+    accounts(node, "disable", "bob")
+    node.start()
+    assert (code(client(node, carol)), code(client(node, bob))) == ("", "InvalidAccessKeyId")
+    assert node.statistics()["accounts"]["accounts"] == 3
+
+
+def test_a_look_in_after_a_kill_does_not_spare_the_cache_its_verification(node):
+    node.s3.create_bucket(Bucket="bkt")
+    node.put("bkt", "k", b"x")
+    node.kill()
+    accounts(node, "add", "alice")
+    shown = subprocess.run(
+        [str(APPLIANCE), "journal", "show", "--data", str(node.data)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert ["clean_stop", "0"] in [line.split() for line in shown.splitlines()]
+
+
+def test_no_secret_is_in_the_log_the_data_directory_or_any_command_line(node):
+    secret = "a-secret-that-would-be-recognised"
+    issued = accounts(node, "add", "alice", APPLIANCE_NEW_SECRET_KEY=secret)
+    assert issued["secret_key"] == secret
+    rotated = accounts(node, "rotate", "alice", "--keep")
+    assert code(client(node, rotated)) == ""
+    node.stop()
+    kept = b"".join(path.read_bytes() for path in node.data.rglob("*") if path.is_file())
+    for shown in (secret, rotated["secret_key"]):
+        assert shown not in node.log
+        assert shown.encode() not in kept
+    assert "accounts: add alice" in node.log
+    for name in ("appliance.db", "cluster-secret"):
+        assert (node.data / name).stat().st_mode & 0o077 == 0
+
+
+def test_a_node_with_another_cluster_secret_refuses_to_start_and_says_why(node, tmp_path):
+    accounts(node, "add", "alice")
+    node.stop()
+    (node.data / "cluster-secret").unlink()
+    with pytest.raises(RuntimeError, match="sealed with another cluster secret"):
+        node.start()
+
+
+def test_the_cluster_secret_carries_accounts_to_another_nodes_data(node, tmp_path):
+    issued = accounts(node, "add", "alice")
+    node.stop()
+    other = tmp_path / "node" / "other"
+    other.mkdir()
+    for name in ("appliance.db", "cluster-secret"):
+        (other / name).write_bytes((node.data / name).read_bytes())
+        (other / name).chmod(0o600)
+    moved = Node(tmp_path / "moved", f"posix://{tmp_path}/buckets", options=["--data", str(other)])
+    try:
+        assert code(client(moved, issued)) == ""
+    finally:
+        moved.close()
+
+
+def test_readonly_accounts_never_write(node):
+    node.s3.create_bucket(Bucket="bkt")
+    node.put("bkt", "k", b"x")
+    s3 = client(node, accounts(node, "add", "alice", "--role", "readonly"))
+    for write in (
+        lambda: s3.put_object(Bucket="bkt", Key="k", Body=b"y"),
+        lambda: s3.delete_object(Bucket="bkt", Key="k"),
+        lambda: s3.create_bucket(Bucket="mine"),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            write()
+    assert node.get("bkt", "k") == b"x"
