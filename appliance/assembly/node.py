@@ -19,6 +19,7 @@ import trio
 
 from appliance.assembly import wiring
 from appliance.assembly.accounts import TOPIC, open_accounts, respond
+from appliance.assembly.hangup import reload_on_hangup
 from appliance.auth.accounts import AccountStore
 from appliance.auth.credentials import Credentials
 from appliance.cache.object_cache import ObjectCache
@@ -33,6 +34,7 @@ from appliance.plugin import Backend
 from appliance.plugin.registry import Plugins
 from appliance.s3.endpoint import S3Endpoint
 from appliance.s3.http.server import listen
+from appliance.s3.redirect import HttpsRedirect
 from appliance.status import admin, control
 from appliance.status.pages import NodePages
 from appliance.world import RealWorld, World
@@ -174,6 +176,7 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
     admin_listeners = _listen(config.admin.listen, "admin.listen")
     async with trio.open_nursery() as serving:
         await serving.start(_until_signal, serving, endpoint, pages)
+        await serving.start(reload_on_hangup, config, endpoint, parts.world)
         if mount:
             await serving.start(mount.serve)
         await serving.start(admin.serve, _trio_listeners(admin_listeners), pages.pages())
@@ -181,6 +184,8 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
             control.serve, parts.data, {TOPIC: functools.partial(respond, parts.accounts)}
         )
         await serving.start(endpoint.serve, s3_listeners)
+        if config.s3.redirect_listen is not None:
+            await _serve_redirect(serving, parts, s3_listeners[0].getsockname()[1])
         pages.state = "ready"
         announce(
             Started(
@@ -190,6 +195,16 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
                 generated_secret=parts.credentials.secret_key if parts.generated else "",
             )
         )
+
+
+async def _serve_redirect(serving: trio.Nursery, parts: Foundations, https_port: int) -> None:
+    address = parts.config.s3.redirect_listen
+    assert address is not None  # noqa: S101  # the caller looked
+    settings = wiring.s3_settings(parts.config).http
+    redirect = HttpsRedirect(https_port, settings, parts.world)
+    listeners = _listen(address, "s3.redirect_listen")
+    logger.info("%s sends clients to HTTPS", _url(listeners, "http"))
+    await serving.start(redirect.serve, listeners)
 
 
 def _pages(parts: Foundations, endpoint: S3Endpoint, mount: Mount | None) -> NodePages:

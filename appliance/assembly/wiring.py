@@ -124,7 +124,8 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(table.tls_certificate, table.tls_key)
+        # Without a password an encrypted key would ask the terminal for one, and everything would wait.
+        context.load_cert_chain(table.tls_certificate, table.tls_key, password="")
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
             f"s3.tls_certificate: certificate and key cannot be loaded: {error}"
@@ -249,6 +250,7 @@ def s3_settings(config: Config) -> S3Settings:
         access_log=config.log.requests and config.log.level in {"debug", "info"},
         http=HttpSettings(
             connections_max=table.connections_max,
+            connections_per_address_max=table.connections_per_address_max,
             head_bytes_max=int(table.header_bytes_max),
             head_timeout_s=float(table.header_timeout),
             idle_timeout_s=float(table.idle_timeout),

@@ -46,6 +46,16 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
 def _s3(table: S3Section) -> Iterator[tuple[str, str]]:
     if bool(table.tls_certificate) != bool(table.tls_key):
         yield "s3.tls_certificate", "TLS needs both tls_certificate and tls_key"
+    if table.redirect_listen is not None:
+        if not table.tls_key:
+            yield (
+                "s3.redirect_listen",
+                "sends clients to HTTPS, which needs tls_certificate and tls_key",
+            )
+        if table.redirect_listen == table.listen and table.listen.port:
+            yield "s3.redirect_listen", f"is the same address as s3.listen ({table.listen})"
+    if table.connections_per_address_max < 0:
+        yield "s3.connections_per_address_max", "must be at least 0, which is no limit"
     if table.connections_max < 1:
         yield "s3.connections_max", "must be at least 1"
     if not _REGION.match(table.region):

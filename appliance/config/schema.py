@@ -37,14 +37,19 @@ class CacheSection(Section, frozen=True, kw_only=True):
 
 
 class S3Section(Section, frozen=True, kw_only=True):
-    """The S3 endpoint. `domains`: virtual-host style is understood for BUCKET.DOMAIN. Both TLS files, or none."""
+    """The S3 endpoint. `domains`: virtual-host style is understood for BUCKET.DOMAIN. Both TLS files, or none; SIGHUP reads them anew.
+
+    `redirect_listen`: plain HTTP that only sends clients to HTTPS. `connections_per_address_max` 0: no limit but `connections_max`.
+    """
 
     listen: Address = Address("127.0.0.1:9000")
     region: str = "us-east-1"
     domains: tuple[str, ...] = ()
     tls_certificate: str = ""
     tls_key: str = ""
+    redirect_listen: Address | None = None
     connections_max: int = 4096
+    connections_per_address_max: int = 2048
     header_bytes_max: Size = Size(64 * 1024)
     header_timeout: Duration = Duration(20)
     idle_timeout: Duration = Duration(75)

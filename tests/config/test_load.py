@@ -35,6 +35,11 @@ REFUSED = [
     ({"s3": {"listen": "::1:9000"}}, "f.toml: s3.listen: '::1:9000' is not an address"),
     ({"s3": {"listen": "h:70000"}}, "f.toml: s3.listen: 'h:70000' is not an address"),
     ({"s3": {"tls_key": "/k"}}, "f.toml: s3.tls_certificate: TLS needs both"),
+    ({"s3": {"redirect_listen": "h:1"}}, "f.toml: s3.redirect_listen: sends clients to HTTPS"),
+    (
+        {"s3": {"connections_per_address_max": -1}},
+        "f.toml: s3.connections_per_address_max: must be at least 0",
+    ),
     ({"s3": {"connections_max": 0}}, "f.toml: s3.connections_max: must be at least 1"),
     (
         {"s3": {"listen": "h:1"}, "admin": {"listen": "h:1"}},
