@@ -23,7 +23,7 @@ _CONDITIONS_MAX = 256
 _EXPIRATION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z\Z", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 # What is about the policy itself.
-_FREE = frozenset({"policy", "x-amz-signature"})
+_FREE = frozenset({"policy", "x-amz-signature", "awsaccesskeyid", "signature"})
 EQUALS, STARTS_WITH, LENGTH = "eq", "starts-with", "content-length-range"
 
 
