@@ -32,6 +32,7 @@ from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin import ObjectStream
 from appliance_s3.answers import answered_range, object_info
+from appliance_s3.bodies import Body, BotoBody, FastBody
 from appliance_s3.failures import Where
 from appliance_s3.requests import add_headers, range_header, read_conditions
 from appliance_s3.upstream import Upstream
@@ -96,7 +97,8 @@ class _Answer:
         self.info = object_info(key, response)
         self.range = answered_range(response)
         self.chunks: list[bytes] | None = None
-        self._body = response["Body"]
+        body = response["Body"]
+        self._body: Body = body if isinstance(body, FastBody) else BotoBody(body, self.range.length)
         if self.range.length <= whole_bytes:
             self.chunks = self._read_all()
 
@@ -110,24 +112,19 @@ class _Answer:
 
     def next_chunk(self, left: int) -> bytes:
         """Up to `CHUNK_BYTES` of the `left` bytes of the body that are still to come. Runs in a thread."""
-        chunk: bytes = self._body.read(min(left, CHUNK_BYTES))
-        if not chunk:
+        buffer = bytearray(min(left, CHUNK_BYTES))
+        count = self._body.readinto(memoryview(buffer))
+        if not count:
             raise IncompleteReadError(actual_bytes=self.range.length - left, expected_bytes=left)
-        if len(chunk) == left:
-            # At the end botocore compares length and checksum, and the connection is free for others.
-            self._body.read(1)
-        return chunk
+        return bytes(buffer if count == len(buffer) else buffer[:count])
 
     def interrupt(self) -> None:
         """Make a read that is under way in a thread return."""
-        raw = self._body._raw_stream  # noqa: SLF001  # botocore's body has no way to interrupt a read
-        with contextlib.suppress(Exception):
-            raw.shutdown()
+        self._body.interrupt()
 
     def discard(self) -> None:
         """Close what is left of the answer, and its connection; no thread may be reading."""
-        with contextlib.suppress(Exception):
-            self._body.close()
+        self._body.close()
 
 
 def _get(
