@@ -21,6 +21,7 @@ from appliance.model.errors import ConfigError
 
 ACCESS_KEY_VARIABLE = "APPLIANCE_ACCESS_KEY"
 SECRET_KEY_VARIABLE = "APPLIANCE_SECRET_KEY"  # noqa: S105  # a name, not a secret
+ROOT_NAME = "root"  # the display name of the account that the configuration has
 FILE_NAME = "root-credentials.json"
 
 # Signed requests carry access keys between "/" and "," (or percent-encoded in URLs): keep them plain.
@@ -116,7 +117,7 @@ def check_pair(access_key: str, secret_key: str) -> None:
 
 
 def make_credentials(
-    access_key: str, secret_key: str, *, display_name: str = "root", role: Role = Role.ADMIN
+    access_key: str, secret_key: str, *, display_name: str = ROOT_NAME, role: Role = Role.ADMIN
 ) -> Credentials:
     """Validated credentials of the root. The canonical id follows from the display name, so it stays when keys change.
 

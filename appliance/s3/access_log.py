@@ -21,7 +21,8 @@ _encoder = msgspec.json.Encoder()
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request. `duration_ms`: from its head to the response's last byte; `error`: S3's code; `cut`: why the answer ended early."""
+    """One request. `duration_ms`: from its head to the response's last byte; `error`: S3's code; `reason`:
+    why it was denied; `cut`: why the answer ended early."""
 
     time: str
     request_id: str
@@ -36,6 +37,7 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     received_bytes: int = 0
     sent_bytes: int = 0
     error: str = ""
+    reason: str = ""
     cut: str = ""
     user_agent: str = ""
 

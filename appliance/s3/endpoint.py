@@ -19,19 +19,23 @@ from email.utils import formatdate
 import msgspec
 import trio
 
-from appliance.auth.credentials import CredentialStore
+from appliance.auth.anonymous import anonymous
+from appliance.auth.credentials import ROOT_NAME, CredentialStore
+from appliance.auth.errors import AnonymousError
 from appliance.auth.forms import verify_form
-from appliance.auth.identity import Authentication, Role, unsigned
+from appliance.auth.identity import Authentication, unsigned
 from appliance.auth.sigv4 import UNSIGNED_PAYLOAD, Verifier
 from appliance.cache.api import Cache
 from appliance.model.errors import (
-    AccessDeniedError,
     ApplianceError,
     BackendDeniedError,
+    NoSuchKeyError,
     UnsupportedError,
 )
+from appliance.policy.access.decide import ALLOW
 from appliance.s3.access_log import AccessLog, LogLine
 from appliance.s3.bucket_settings import BucketSettings, MemoryBucketSettings
+from appliance.s3.gate import SELF_CHECKED, Gate, RefusedError, Verdict
 from appliance.s3.http.connection import Answer
 from appliance.s3.http.errors import ClientGoneError
 from appliance.s3.http.head import Head
@@ -43,6 +47,7 @@ from appliance.s3.operations.call import Call, Context, Operate
 from appliance.s3.operations.sharing import cors_rules
 from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED
 from appliance.s3.settings import S3Settings
+from appliance.s3.wire.actions import NEEDS
 from appliance.s3.wire.cors import shared_with
 from appliance.s3.wire.errors import error_response, row_of
 from appliance.s3.wire.operations import Operation
@@ -51,7 +56,6 @@ from appliance.world import World
 
 logger = logging.getLogger(__name__)
 
-_READS = frozenset({"GET", "HEAD"})
 # The status of a request whose client left before there was an answer, in metrics and log, as nginx has it.
 _CLIENT_GONE = 499
 # What is not an operation, in metrics and log.
@@ -68,7 +72,9 @@ class _Exchange(msgspec.Struct):
     operation: str = _NONE
     request: S3Request | None = None
     access_key: str = ""
+    authentication: Authentication | None = None
     error: str = ""
+    reason: str = ""
 
 
 class S3Endpoint:
@@ -95,6 +101,11 @@ class S3Endpoint:
         self._world = world
         self._settings = settings
         self._host_id = base64.b64encode(world.token_bytes(24)).decode("ascii")
+        settings_of_buckets = bucket_settings or MemoryBucketSettings()
+        root = credentials.named(ROOT_NAME)
+        self._gate = Gate(
+            cache, settings_of_buckets, credentials, world, root.account_id if root else ""
+        )
         self._context = Context(
             cache=cache,
             world=world,
@@ -102,7 +113,8 @@ class S3Endpoint:
             secret=secret or world.token_bytes(32),
             host_id=self._host_id,
             accounts=credentials,
-            bucket_settings=bucket_settings or MemoryBucketSettings(),
+            bucket_settings=settings_of_buckets,
+            gate=self._gate,
             spawn=self._spawn,
             admit=self._admit,
             verify_form=functools.partial(verify_form, credentials, region=settings.region),
@@ -159,6 +171,7 @@ class S3Endpoint:
     def statistics(self) -> dict[str, float]:
         found = {**self.metrics.statistics(), **self._server.statistics()}
         found.update({f"signatures_{k}": v for k, v in self._verifier.statistics().items()})
+        found.update({f"access_{k}": v for k, v in self._gate.statistics().items()})
         if self._log is not None:
             found.update(self._log.statistics())
         return found
@@ -176,7 +189,8 @@ class S3Endpoint:
             exchange.operation = operation.name
             call = self._authorise(exchange, parsed, body, now_ns)
             answer_nowait = NOWAIT.get(operation)
-            if answer_nowait is not None:
+            verdict = call.verdict
+            if answer_nowait is not None and verdict is not None and (verdict or verdict.by_object):
                 response = answer_nowait(call)
                 if response is not None:
                     return self._finish(response, exchange, now_ns)
@@ -206,26 +220,24 @@ class S3Endpoint:
         request = parsed.request
         if parsed.operation in UNSIGNED:
             return self._call(exchange, parsed, unsigned(UNSIGNED_PAYLOAD), body)
-        authentication = self._verifier.verify(
-            request.method, request.target, request.headers, now_ns=now_ns
-        )
-        identity = authentication.identity
-        exchange.access_key = identity.access_key
-        if parsed.operation not in self._operations:
-            raise UnsupportedError(
-                f"The operation {parsed.operation.name} is not implemented here.",
-                bucket=parsed.bucket,
-                key=parsed.key,
+        try:
+            authentication = self._verifier.verify(
+                request.method,
+                request.target,
+                request.headers,
+                now_ns=now_ns,
+                host_bucket=parsed.bucket if parsed.virtual_host else "",
             )
-        if identity.role is Role.READONLY and request.method not in _READS:
-            raise AccessDeniedError(bucket=parsed.bucket, key=parsed.key)
-        return self._call(exchange, parsed, authentication, body)
+        except AnonymousError:
+            authentication = anonymous(request.headers)
+        exchange.authentication = authentication
+        exchange.access_key = authentication.identity.access_key
+        verdict = self._gate.verdict(parsed, authentication, now_ns)
+        return self._call(exchange, parsed, authentication, body, verdict)
 
     async def _admit(self, call: Call) -> None:
         """See `Context.admit`."""
-        identity = call.identity
-        if not identity.account_id or identity.role is Role.READONLY:
-            raise AccessDeniedError(bucket=call.bucket, key=call.key)
+        await self._gate.admit(call.request, call.authentication)
 
     def _call(
         self,
@@ -233,6 +245,7 @@ class S3Endpoint:
         parsed: S3Request,
         authentication: Authentication,
         body: IncomingBody,
+        verdict: Verdict | None = ALLOW,
     ) -> Call:
         return Call(
             self._context,
@@ -245,13 +258,20 @@ class S3Endpoint:
             parsed.key,
             parsed.query,
             parsed.headers,
+            verdict=verdict,
         )
 
     async def _perform(self, exchange: _Exchange, head: Head, call: Call) -> Response:
         """The operation, and whatever comes of it."""
         self.metrics.in_flight += 1
         try:
-            response = await self._operations[call.request.operation](call)
+            verdict, operation = call.verdict, call.request.operation
+            if verdict is not ALLOW and not (
+                verdict is not None and verdict.by_object and operation in SELF_CHECKED
+            ):
+                await self._gate.admit(call.request, call.authentication)
+                call = msgspec.structs.replace(call, verdict=None)
+            response = await self._operations.get(operation, _not_here)(call)
         except ClientGoneError as error:
             self._record(exchange, _CLIENT_GONE, 0, error)
             raise
@@ -298,10 +318,20 @@ class S3Endpoint:
 
     def _failure(self, exchange: _Exchange, error: Exception, head: Head) -> Response:
         """The answer to a request that failed; a bug goes to the log."""
+        error = self._told(exchange, error)
         if not isinstance(error, ApplianceError):
             logger.error("request %s failed: internal error", exchange.request_id, exc_info=error)
         request = head.request
         return self._error(exchange, error, request.target, head=request.method == "HEAD")
+
+    def _told(self, exchange: _Exchange, error: Exception) -> Exception:
+        """What the caller is told instead, who may not know what there is and what not."""
+        request, authentication = exchange.request, exchange.authentication
+        if not isinstance(error, NoSuchKeyError) or request is None or authentication is None:
+            return error
+        if not any(need.of_object for need in NEEDS[request.operation]):
+            return error
+        return self._gate.missing(request, authentication, error)
 
     def _error(
         self, exchange: _Exchange, error: Exception, target: bytes, *, head: bool
@@ -315,6 +345,8 @@ class S3Endpoint:
             head=head,
         )
         exchange.error = row_of(error).code
+        if isinstance(error, RefusedError):
+            exchange.reason = error.reason
         # 501 is the client's business, not the operator's; what a backend denies is the operator's.
         broken = answer.status >= 500 and answer.status != 501
         if (broken or isinstance(error, BackendDeniedError)) and isinstance(error, ApplianceError):
@@ -345,6 +377,15 @@ class S3Endpoint:
             )
 
 
+async def _not_here(call: Call) -> Response:
+    """What S3 has and this product has not: told to those who might use it."""
+    raise UnsupportedError(
+        f"The operation {call.request.operation.name} is not implemented here.",
+        bucket=call.bucket,
+        key=call.key,
+    )
+
+
 def _log_line(
     exchange: _Exchange,
     status: int,
@@ -368,6 +409,7 @@ def _log_line(
         received_bytes=exchange.body.received_bytes if exchange.body else 0,
         sent_bytes=sent_bytes,
         error=exchange.error,
+        reason=exchange.reason,
         cut=type(error).__name__ if error is not None else "",
         user_agent=parsed.headers.get("user-agent", "") if parsed else "",
     )

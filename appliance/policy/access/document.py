@@ -94,6 +94,9 @@ class Policy:
         self.principals = dict(principals)
         self.statements = tuple(statements)
         self.public = any(statement.public for statement in statements)
+        self._keys = frozenset(
+            condition.key for statement in statements for condition in statement.conditions
+        )
         self._about: dict[str, tuple[tuple[Statement, ...], tuple[Statement, ...]]] = {}
 
     def about(self, account_id: str) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
@@ -107,6 +110,10 @@ class Policy:
                 self._about.clear()
             self._about[account_id] = found
         return found
+
+    def asks(self, prefix: str) -> bool:
+        """Whether a condition is about a key with this prefix."""
+        return any(key.startswith(prefix) for key in self._keys)
 
     def encode(self) -> bytes:
         """For the store: `load_policy` reads it."""

@@ -21,6 +21,7 @@ async def get_object_attributes(call: Call) -> Response:
     marker = _number(call, "x-amz-part-number-marker", 0)
     limit = min(_number(call, "x-amz-max-parts", _PARTS_MAX), _PARTS_MAX)
     info = await call.cache.head(call.bucket, call.key)
+    call.check_object(info)
     fields.conditions(call.headers).check_read(info)
     modified = formatdate(info.modified_ns // 10**9, usegmt=True)
     document = render.object_attributes(info, wanted, marker, limit)

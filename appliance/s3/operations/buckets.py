@@ -20,7 +20,10 @@ _UNVERSIONED = (
 
 async def list_buckets(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html."""
-    return xml(render.list_buckets(await call.cache.list_buckets(), call.identity))
+    gate = call.context.gate
+    found = await call.cache.list_buckets()
+    mine = [bucket for bucket in found if gate.may_see(call.identity, bucket.name)]
+    return xml(render.list_buckets(mine, call.identity))
 
 
 async def create_bucket(call: Call) -> Response:

@@ -10,7 +10,10 @@ from appliance.auth.credentials import AccountDirectory
 from appliance.auth.identity import Authentication, Identity
 from appliance.cache.api import Cache
 from appliance.model.errors import NoSuchVersionError
+from appliance.model.objects import ObjectInfo
+from appliance.policy.access.decide import ALLOW
 from appliance.s3.bucket_settings import BucketSettings
+from appliance.s3.gate import Gate, Verdict
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.operations.decoded import FormFile
@@ -23,8 +26,9 @@ from appliance.world import World
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What all operations share. `secret` seals tokens and upload ids; all nodes must have the same. `accounts`: everybody there is.
 
-    `spawn` runs a function beside the requests, until it ends or the endpoint does. `admit` raises unless whoever makes the call may do
-    so: for operations that learn who asks, or what for, only on their way. `verify_form` tells who signed a form with these fields.
+    `spawn` runs a function beside the requests, until it ends or the endpoint does. `gate` judges; `admit` raises unless whoever makes the
+    call may do so: for operations that learn who asks, or what for, only on their way. `verify_form` tells who signed a form with these
+    fields.
     """
 
     cache: Cache
@@ -35,6 +39,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     accounts: AccountDirectory
     bucket_settings: BucketSettings
     spawn: Callable[[Callable[[], Awaitable[None]]], None]
+    gate: Gate
     admit: Callable[[Call], Awaitable[None]]
     verify_form: Callable[[Mapping[str, str]], Identity]
 
@@ -53,6 +58,7 @@ class Call(msgspec.Struct, frozen=True):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     form: FormFile | None = None  # where the body is a form, whose fields have been read
+    verdict: Verdict | None = ALLOW  # of the gate, so far: None where it has admitted the call
 
     @property
     def identity(self) -> Identity:
@@ -61,6 +67,12 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def secret(self) -> bytes:
         return self.context.secret
+
+    def check_object(self, info: ObjectInfo) -> None:
+        """Raise RefusedError unless this caller may have this very version of the object. Operations in `gate.SELF_CHECKED` must ask."""
+        verdict = self.verdict
+        if verdict is not None and verdict.by_object:
+            self.context.gate.check_object(self.request, self.authentication, verdict, info)
 
     def check_version(self) -> None:
         """Buckets are not versioned here: the one version there is has the id "null". Raises NoSuchVersionError."""

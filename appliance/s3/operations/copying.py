@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from appliance.model.errors import (
     EntityTooLargeError,
+    NoSuchKeyError,
     NoSuchVersionError,
     NotModifiedError,
     PreconditionFailedError,
@@ -14,6 +15,7 @@ from appliance.model.errors import (
 )
 from appliance.model.names import check_key
 from appliance.model.objects import PUT_SIZE_MAX, ObjectInfo, PutOptions
+from appliance.s3.gate import reads_source
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call
 from appliance.s3.operations.multipart import upload_target
@@ -109,7 +111,13 @@ def _source(call: Call) -> CopySource:
 
 async def _current(call: Call, source: CopySource) -> ObjectInfo:
     """What the source is now. Its conditions must hold: both kinds of failure are 412 here."""
-    info = await call.cache.head(source.bucket, source.key)
+    gate, authentication = call.context.gate, call.authentication
+    request = reads_source(call.request, source.bucket, source.key, source.version_id)
+    try:
+        info = await call.cache.head(source.bucket, source.key)
+    except NoSuchKeyError as error:
+        raise gate.missing(request, authentication, error) from None
+    await gate.check_source(request, authentication, info)
     try:
         fields.copy_conditions(call.headers).check_read(info)
     except NotModifiedError:

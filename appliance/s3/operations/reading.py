@@ -48,6 +48,7 @@ def get_object_nowait(call: Call) -> Response | None:
         return None
     response = None
     try:
+        call.check_object(reader.info)
         if _unknown_part(call, reader.info):
             return None
         status, lines, wanted = _describe(call, reader.info)
@@ -67,6 +68,7 @@ async def get_object(call: Call) -> Response:
     check_key(call.key)
     reader = await call.cache.open(call.bucket, call.key)
     try:
+        call.check_object(reader.info)
         status, lines, wanted = await _describe_part(call, reader.info)
         body = await _bytes(reader, wanted)
     except BaseException:
@@ -81,7 +83,10 @@ def head_object_nowait(call: Call) -> Response | None:
     """HeadObject if the cache may tell at once."""
     call.check_version()
     info = call.cache.head_nowait(call.bucket, call.key)
-    if info is None or _unknown_part(call, info):
+    if info is None:
+        return None
+    call.check_object(info)
+    if _unknown_part(call, info):
         return None
     return _head(_describe(call, info))
 
@@ -92,6 +97,7 @@ async def head_object(call: Call) -> Response:
     check_bucket_name(call.bucket)
     check_key(call.key)
     info = await call.cache.head(call.bucket, call.key)
+    call.check_object(info)
     return _head(await _describe_part(call, info))
 
 

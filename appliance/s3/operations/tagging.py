@@ -17,6 +17,7 @@ async def get_object_tagging(call: Call) -> Response:
 async def put_object_tagging(call: Call) -> Response:
     call.check_version()
     tags = parse.parse_tagging(await read_document(call))
+    await call.context.gate.admit(call.request, call.authentication, request_tags=tags)
     await call.cache.put_tags(call.bucket, call.key, tags)
     return empty(200)
 
