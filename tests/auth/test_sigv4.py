@@ -298,7 +298,7 @@ REFUSED_URLS = {
     "no algorithm": (presigned(replace={"X-Amz-Algorithm": None}), AuthorizationQueryError),
     "host not signed": (presigned(replace={"X-Amz-SignedHeaders": "date"}), UnsignedHeadersError),
     "session token": (presigned(extra="&X-Amz-Security-Token=t"), SecurityTokenError),
-    "sigv2": (b"/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", SignatureVersionError),
+    "sigv2": (b"/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", RequestExpiredError),
     "changed": (presigned() + b"&response-content-type=text%2Fhtml", SignatureMismatchError),
     "other path": (presigned().replace(b"/b/k", b"/b/l"), SignatureMismatchError),
 }

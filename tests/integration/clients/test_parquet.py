@@ -39,7 +39,6 @@ def fs(near):
         secret=SECRET_KEY,
         endpoint_url=near.endpoint,
         client_kwargs={"region_name": "us-east-1"},
-        config_kwargs={"signature_version": "s3v4"},
         skip_instance_cache=True,
     )
     yield fs

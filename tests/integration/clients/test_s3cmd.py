@@ -1,4 +1,4 @@
-"""s3cmd, as Debian has it. Its presigned URLs carry Signature Version 2, which is refused; see docs/S3.md."""
+"""s3cmd, as Debian has it. Its presigned URLs carry Signature Version 2."""
 
 from __future__ import annotations
 
@@ -52,8 +52,7 @@ def test_s3cmd_makes_its_round_trip(s3cmd, tmp_path):
     s3cmd("mv", "s3://s3cmd/copy", "s3://s3cmd/moved")
     s3cmd("get", "s3://s3cmd/moved", "moved")
     assert (tmp_path / "moved").read_bytes() == big
-    status, answer = fetch(s3cmd("signurl", "s3://s3cmd/moved", "+60").strip())
-    assert (status, b"<Code>" in answer) == (400, True), answer
+    assert fetch(s3cmd("signurl", "s3://s3cmd/moved", "+60").strip()) == (200, big)
     s3cmd("del", "--recursive", "--force", "s3://s3cmd")
     s3cmd("rb", "s3://s3cmd")
     assert "s3://s3cmd" not in s3cmd("ls")
