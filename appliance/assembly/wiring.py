@@ -18,13 +18,15 @@ from appliance.auth.sealing import Sealer
 from appliance.cache.limits import Limits
 from appliance.cache.routes import Route, Routes
 from appliance.config import Config
-from appliance.config.schema import BackendEntry, BucketEntry
+from appliance.config.schema import AccountEntry, BackendEntry, BucketEntry
+from appliance.config.schema import Limits as LimitsTable
 from appliance.model.errors import ConfigError
 from appliance.mount.guarded import end_former_mount
 from appliance.mount.settings import MountSettings
 from appliance.plugin import Backend, BackendConfig
 from appliance.plugin.registry import Plugins
 from appliance.policy.buckets import BucketPolicy
+from appliance.policy.limits import AccountLimit, Limit
 from appliance.s3.settings import HttpSettings, S3Settings
 from appliance.world import Lane, RealWorld, World
 
@@ -248,6 +250,10 @@ def s3_settings(config: Config) -> S3Settings:
         domains=table.domains,
         # A line a request is news of level info.
         access_log=config.log.requests and config.log.level in {"debug", "info"},
+        node_limit=_limit(config.limits),
+        account_limits=tuple(
+            AccountLimit(match=entry.match, limit=_limit(entry)) for entry in config.account
+        ),
         http=HttpSettings(
             connections_max=table.connections_max,
             connections_per_address_max=table.connections_per_address_max,
@@ -258,6 +264,10 @@ def s3_settings(config: Config) -> S3Settings:
             drain_timeout_s=float(table.drain_timeout),
         ),
     )
+
+
+def _limit(table: LimitsTable | AccountEntry) -> Limit:
+    return Limit(requests_per_s=table.requests_per_s, requests_in_flight=table.requests_in_flight)
 
 
 def mount_settings(config: Config, data: Path) -> MountSettings:

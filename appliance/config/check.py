@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 
 from appliance.config.schema import (
+    AccountEntry,
     BackendEntry,
     BucketEntry,
     CacheSection,
     Config,
+    Limits,
     MountSection,
     S3Section,
 )
@@ -22,6 +24,7 @@ _CAPACITY_MIN = 16 * 1024**2
 _HEADER_BYTES_MIN = 8 * 1024
 _HEADER_BYTES_MAX = 1024**2
 _TIMEOUT_MAX_S = 86_400.0
+_REQUESTS_MAX = 1_000_000
 _REGION = re.compile(r"[a-z0-9-]{1,64}\Z")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\Z")
 
@@ -41,6 +44,9 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
     yield from _backends(config.backend)
     for index, bucket in enumerate(config.bucket):
         yield from _bucket(f"bucket[{index}]", bucket)
+    yield from _limits("limits", config.limits)
+    for index, account in enumerate(config.account):
+        yield from _limits(f"account[{index}]", account)
 
 
 def _s3(table: S3Section) -> Iterator[tuple[str, str]]:
@@ -118,6 +124,16 @@ def _backends(backends: tuple[BackendEntry, ...]) -> Iterator[tuple[str, str]]:
             yield f"{where}.buckets", 'is empty: no bucket would ever reach it; write ["*"] for all'
         if entry.name and names.count(entry.name) > 1:
             yield f"{where}.name", f"{entry.name!r} names two backends"
+
+
+def _limits(where: str, table: Limits | AccountEntry) -> Iterator[tuple[str, str]]:
+    if not 0 <= table.requests_per_s <= _REQUESTS_MAX:
+        yield f"{where}.requests_per_s", f"{table.requests_per_s} is not between 0 and 1,000,000"
+    if not 0 <= table.requests_in_flight <= _REQUESTS_MAX:
+        yield (
+            f"{where}.requests_in_flight",
+            f"{table.requests_in_flight} is not between 0 and 1,000,000",
+        )
 
 
 def _bucket(where: str, bucket: BucketEntry) -> Iterator[tuple[str, str]]:

@@ -92,6 +92,23 @@ class Cluster(Section, frozen=True, kw_only=True):
     secret_file: str = ""
 
 
+class Limits(Section, frozen=True, kw_only=True):
+    """What clients may ask of the whole node; 0 is no limit. A second's rate may come at once."""
+
+    requests_per_s: float = 0.0
+    requests_in_flight: int = 0
+
+
+class AccountEntry(Section, frozen=True, kw_only=True):
+    """What each account may ask whose name matches: `[[account]]`, first match wins. The root is not limited by these; who sends no
+    credentials is "anonymous".
+    """
+
+    match: str
+    requests_per_s: float = 0.0
+    requests_in_flight: int = 0
+
+
 class Log(Section, frozen=True, kw_only=True):
     """`format` "auto" is text on a terminal, JSON elsewhere. `requests`: one line a request."""
 
@@ -132,6 +149,8 @@ class Config(Section, frozen=True, kw_only=True):
     admin: AdminSection = AdminSection()
     credentials: Credentials = Credentials()
     cluster: Cluster = Cluster()
+    limits: Limits = Limits()
     log: Log = Log()
     backend: tuple[BackendEntry, ...] = ()
     bucket: tuple[BucketEntry, ...] = ()
+    account: tuple[AccountEntry, ...] = ()

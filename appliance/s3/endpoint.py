@@ -23,7 +23,7 @@ from appliance.auth.anonymous import anonymous
 from appliance.auth.credentials import ROOT_NAME, CredentialStore
 from appliance.auth.errors import AnonymousError
 from appliance.auth.forms import verify_form
-from appliance.auth.identity import Authentication, unsigned
+from appliance.auth.identity import ANONYMOUS, Authentication, Identity, unsigned
 from appliance.auth.sigv4 import UNSIGNED_PAYLOAD, Verifier
 from appliance.cache.api import Cache
 from appliance.model.errors import (
@@ -33,6 +33,7 @@ from appliance.model.errors import (
     UnsupportedError,
 )
 from appliance.policy.access.decide import ALLOW
+from appliance.policy.limits import Meter
 from appliance.s3.access_log import AccessLog, LogLine
 from appliance.s3.bucket_settings import BucketSettings, MemoryBucketSettings
 from appliance.s3.gate import SELF_CHECKED, Gate, RefusedError, Verdict
@@ -47,6 +48,7 @@ from appliance.s3.operations.call import Call, Context, Operate
 from appliance.s3.operations.sharing import cors_rules
 from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED
 from appliance.s3.settings import S3Settings
+from appliance.s3.throttle import ThrottledError, make_throttle
 from appliance.s3.wire.actions import NEEDS
 from appliance.s3.wire.cors import shared_with
 from appliance.s3.wire.errors import error_response, row_of
@@ -75,6 +77,7 @@ class _Exchange(msgspec.Struct):
     authentication: Authentication | None = None
     error: str = ""
     reason: str = ""
+    meters: tuple[Meter, ...] = ()
 
 
 class S3Endpoint:
@@ -122,6 +125,7 @@ class S3Endpoint:
         self._background: trio.Nursery | None = None
         self._operations = operations
         self._verifier = Verifier(credentials, region=settings.region)
+        self._throttle = make_throttle(settings.node_limit, settings.account_limits)
         self._server = HttpServer(self, settings.http, world, tls)
         self.metrics = RequestMetrics()
         self._log = AccessLog(world, log_write or _to_stderr) if settings.access_log else None
@@ -172,8 +176,9 @@ class S3Endpoint:
         found = {**self.metrics.statistics(), **self._server.statistics()}
         found.update({f"signatures_{k}": v for k, v in self._verifier.statistics().items()})
         found.update({f"access_{k}": v for k, v in self._gate.statistics().items()})
-        if self._log is not None:
-            found.update(self._log.statistics())
+        for part in (self._log, self._throttle):
+            if part is not None:
+                found.update(part.statistics())
         return found
 
     # --- what the HTTP server asks ------------------------------------------------
@@ -193,8 +198,10 @@ class S3Endpoint:
             if answer_nowait is not None and verdict is not None and (verdict or verdict.by_object):
                 response = answer_nowait(call)
                 if response is not None:
+                    _release_unless_streaming(exchange, response)
                     return self._finish(response, exchange, now_ns)
         except Exception as error:  # noqa: BLE001  # every error is an answer
+            _release(exchange)
             return self._finish(self._failure(exchange, error, head), exchange, now_ns)
         return functools.partial(self._perform, exchange, head, call)
 
@@ -209,6 +216,7 @@ class S3Endpoint:
         exchange = response.notes
         if not isinstance(exchange, _Exchange):
             return
+        _release(exchange)
         self._record(exchange, response.status, sent_bytes, error)
 
     # --- steps ---------------------------------------------------------------------
@@ -219,6 +227,7 @@ class S3Endpoint:
         """Who asks, and may they. Raises AuthError, UnsupportedError, AccessDeniedError."""
         request = parsed.request
         if parsed.operation in UNSIGNED:
+            self._share(exchange, ANONYMOUS)
             return self._call(exchange, parsed, unsigned(UNSIGNED_PAYLOAD), body)
         try:
             authentication = self._verifier.verify(
@@ -232,8 +241,14 @@ class S3Endpoint:
             authentication = anonymous(request.headers)
         exchange.authentication = authentication
         exchange.access_key = authentication.identity.access_key
+        self._share(exchange, authentication.identity)
         verdict = self._gate.verdict(parsed, authentication, now_ns)
         return self._call(exchange, parsed, authentication, body, verdict)
+
+    def _share(self, exchange: _Exchange, identity: Identity) -> None:
+        """One more request of this account and node. Raises ThrottledError."""
+        if self._throttle is not None:
+            exchange.meters = self._throttle.admit(identity, exchange.began_s)
 
     async def _admit(self, call: Call) -> None:
         """See `Context.admit`."""
@@ -273,12 +288,17 @@ class S3Endpoint:
                 call = msgspec.structs.replace(call, verdict=None)
             response = await self._operations.get(operation, _not_here)(call)
         except ClientGoneError as error:
+            _release(exchange)
             self._record(exchange, _CLIENT_GONE, 0, error)
             raise
         except Exception as error:  # noqa: BLE001  # every error is an answer
             response = self._failure(exchange, error, head)
+        except BaseException:
+            _release(exchange)
+            raise
         finally:
             self.metrics.in_flight -= 1
+        _release_unless_streaming(exchange, response)
         return self._finish(response, exchange, self._world.now_ns())
 
     def _spawn(self, function: Callable[[], Awaitable[None]]) -> None:
@@ -347,8 +367,10 @@ class S3Endpoint:
         exchange.error = row_of(error).code
         if isinstance(error, RefusedError):
             exchange.reason = error.reason
-        # 501 is the client's business, not the operator's; what a backend denies is the operator's.
-        broken = answer.status >= 500 and answer.status != 501
+        # 501 is the client's business, not the operator's, and limits are meant; what a backend denies is the operator's.
+        broken = answer.status >= 500 and not (
+            answer.status == 501 or isinstance(error, ThrottledError)
+        )
         if (broken or isinstance(error, BackendDeniedError)) and isinstance(error, ApplianceError):
             logger.warning("request %s: %s", exchange.request_id, error)
         return Response(answer.status, render_fields(answer.headers), answer.body)
@@ -375,6 +397,18 @@ class S3Endpoint:
                 exchange.operation,
                 str(error) or type(error).__name__,
             )
+
+
+def _release(exchange: _Exchange) -> None:
+    for meter in exchange.meters:
+        meter.release()
+    exchange.meters = ()
+
+
+def _release_unless_streaming(exchange: _Exchange, response: Response) -> None:
+    """A body that streams is in flight until `sent` is told that it is out, however it ends; the rest of a small one is the kernel's."""
+    if isinstance(response.body, bytes):
+        _release(exchange)
 
 
 async def _not_here(call: Call) -> Response:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from appliance.policy.limits import AccountLimit, Limit
+
 KIB = 1024
 MIB = 1024**2
 
@@ -45,4 +47,7 @@ class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_buffers: int = 3
     # An operation that takes longer is answered 200, then white space at this interval, then its outcome.
     patient_after_s: float = 10.0
+    # What the whole node and each account may ask; the first pattern that matches an account's name decides.
+    node_limit: Limit = Limit()
+    account_limits: tuple[AccountLimit, ...] = ()
     http: HttpSettings = HttpSettings()

@@ -97,6 +97,16 @@ REFUSED = [
         {"bucket": [{"match": "x", "copies": 2}]},
         "f.toml: bucket[0].copies: 2 copies need as many nodes",
     ),
+    ({"limits": {"requests_per_s": -1}}, "limits.requests_per_s: -1.0 is not between 0 and"),
+    (
+        {"account": [{"match": "a", "requests_in_flight": 10**9}]},
+        "account[0].requests_in_flight: 1000000000 is not between 0 and",
+    ),
+    ({"account": [{}]}, "account[0]: Object missing required field `match`"),
+    (
+        {"cluster": {"secret": "s" * 32, "secret_file": "/x"}},
+        "cluster.secret_file: give secret or secret_file, not both",
+    ),
 ]
 
 
@@ -230,3 +240,8 @@ def test_freshness_has_two_words_and_durations():
 def test_addresses_have_a_host_and_a_port(text, host, port):
     address = Address.parse(text)
     assert (address.host, address.port) == (host, port)
+
+
+def test_secrets_of_the_cluster_are_not_shown():
+    config = build({"cluster": {"secret": "not-to-be-seen" * 3}}, "f.toml")
+    assert "not-to-be-seen" not in show(config)

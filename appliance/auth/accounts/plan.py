@@ -41,6 +41,7 @@ from appliance.model.events import Change
 
 KEYS_MAX = 16
 GROUPS_MAX = 1024
+ANONYMOUS_NAME = "anonymous"  # in policies and limits
 ID_MAX = 2**32 - 2  # (uid_t) -1 means "none" to the kernel
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 _.+=,@-]{0,62}[A-Za-z0-9_.+=@-])?\Z")
@@ -171,6 +172,10 @@ def _check_new_account(directory: Directory, command: Add) -> None:
         raise AccountError(
             f"The name {command.name!r} is not valid: use up to 64 letters, digits, spaces and _ . + = , @ -,"
             " with a letter or digit first."
+        )
+    if command.name == ANONYMOUS_NAME:
+        raise AccountError(
+            f"{ANONYMOUS_NAME} is whoever sends no credentials: choose another name."
         )
     if directory.named(command.name) is not None:
         raise AccountError(f"There is an account {command.name} already.")
