@@ -6,6 +6,7 @@ Everything here speaks names, values and errors of `appliance.model`; nothing kn
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -32,7 +33,7 @@ from appliance.model.objects import (
     VersionPage,
 )
 from appliance.model.ranges import ByteRange
-from appliance.plugin import Body, Chunk
+from appliance.plugin import Body, Chunk, ForwardAnswer, ForwardRequest
 
 
 class Reader(Protocol):
@@ -244,6 +245,22 @@ class Cache(Protocol):
     ) -> ObjectInfo: ...
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None: ...
+
+    # --- what is passed on as it is ---------------------------------------------------
+
+    def forwards(self, bucket: str) -> bool:
+        """Whether the bucket's backend passes on requests of S3's API that the appliance does not interpret."""
+        ...
+
+    def forward(self, request: ForwardRequest) -> AbstractAsyncContextManager[ForwardAnswer]:
+        """See `Backend.forward`. Not for what changes an object that readers see: that is `forward_write`'s."""
+        ...
+
+    async def forward_write(
+        self, request: ForwardRequest, *, origin: str = "s3"
+    ) -> tuple[ForwardAnswer, bytes]:
+        """The same for what changes the object `request.key`: no reader finds what was cached of it. The answer, and its body."""
+        ...
 
     # --- keeping front ends coherent ---------------------------------------------------
 

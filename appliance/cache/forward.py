@@ -7,9 +7,12 @@ write acknowledged before they began, also those of foreign writers, and no rule
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 from appliance.cache.routes import Routes
 from appliance.cache.versions import VersionRoutes, is_version_name
+from appliance.cache.writing import Writer
+from appliance.model.errors import ApplianceError, BackendError
 from appliance.model.objects import (
     BucketInfo,
     ListPage,
@@ -25,11 +28,32 @@ from appliance.model.objects import (
     VersionListRequest,
     VersionPage,
 )
-from appliance.plugin import Body
+from appliance.plugin import Body, ForwardAnswer, ForwardRequest
+
+
+class _RefusedAnswerError(ApplianceError):
+    """The upstream refused a write: nothing happened."""
+
+    def __init__(self, answer: ForwardAnswer, body: bytes) -> None:
+        super().__init__()
+        self.answer = answer, body
+
+
+class _FailedAnswerError(BackendError, _RefusedAnswerError):
+    """The upstream failed in a write: nobody knows what happened."""
+
+
+def _check(answer: ForwardAnswer, body: bytes) -> None:
+    if answer.status >= 500:
+        raise _FailedAnswerError(answer, body)
+    if answer.status >= 300:
+        raise _RefusedAnswerError(answer, body)
 
 
 class Forward:
     """The part of `appliance.cache.api.Cache` that only routes."""
+
+    _writer: Writer
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
@@ -140,3 +164,27 @@ class Forward:
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         await self._routes.find(bucket).backend.abort_upload(bucket, key, upload_id)
+
+    # --- what is passed on as it is ----------------------------------------------------
+
+    def forwards(self, bucket: str) -> bool:
+        return self._routes.find(bucket).backend.capabilities.forwarding
+
+    def forward(self, request: ForwardRequest) -> AbstractAsyncContextManager[ForwardAnswer]:
+        return self._routes.find(request.bucket).backend.forward(request)
+
+    async def forward_write(
+        self, request: ForwardRequest, *, origin: str = "s3"
+    ) -> tuple[ForwardAnswer, bytes]:
+        route = self._routes.find(request.bucket)
+        name = (request.bucket, request.key)
+        try:
+            async with self._writer.write(route, name, "put", origin) as write:
+                async with route.backend.forward(request) as answer:
+                    body = await answer.read()
+                _check(answer, body)
+                # Which version it is now, only the next reader asks.
+                write.done(None)
+        except _RefusedAnswerError as refused:
+            return refused.answer
+        return answer, body

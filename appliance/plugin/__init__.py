@@ -9,6 +9,7 @@ from appliance.plugin.backend import (
     ObjectStream,
 )
 from appliance.plugin.body import Body, BytesBody, ChecksummedBody, Chunk, Digests
+from appliance.plugin.forwarding import ForwardAnswer, ForwardRequest
 from appliance.plugin.hookspecs import hookimpl
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "ChecksummedBody",
     "Chunk",
     "Digests",
+    "ForwardAnswer",
+    "ForwardRequest",
     "Host",
     "LocalFile",
     "ObjectStream",

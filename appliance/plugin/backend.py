@@ -47,6 +47,7 @@ from appliance.model.objects import (
 )
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin.body import Body
+from appliance.plugin.forwarding import ForwardAnswer, ForwardRequest
 from appliance.plugin.unversioned import null_versions
 
 P = ParamSpec("P")
@@ -110,6 +111,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     acls: bool = (
         False  # owner and acl of PutOptions and put_acl are kept and given back in ObjectInfo
     )
+    forwarding: bool = False  # forward works: this backend speaks S3 to an upstream
     # Algorithms whose values the backend keeps and gives back in ObjectInfo.checksums.
     checksums: frozenset[str] = frozenset()
 
@@ -430,6 +432,17 @@ class Backend(ABC):
     @abstractmethod
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Forget an upload and its parts. Raises NoSuchUploadError."""
+
+    # --- what is passed on as it is ---------------------------------------------------------------------------------
+
+    def forward(self, request: ForwardRequest) -> AbstractAsyncContextManager[ForwardAnswer]:
+        """Send a request of S3's API to the upstream (`Capabilities.forwarding`), and stream its answer, also where that is an error about
+        the request. Raises UnsupportedError, BackendUnavailableError, BackendDeniedError (the backend's own credentials), and what
+        iterating `request.body` raises: then nothing is published.
+        """
+        raise UnsupportedError(
+            f"The backend {self.name} passes nothing on.", bucket=request.bucket, key=request.key
+        )
 
     # --- the register: the few bytes by which nodes agree (docs/ARCHITECTURE.md) ---------------------------------
 

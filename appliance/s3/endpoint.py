@@ -30,7 +30,6 @@ from appliance.model.errors import (
     ApplianceError,
     BackendDeniedError,
     NoSuchKeyError,
-    UnsupportedError,
 )
 from appliance.policy.access.decide import ALLOW
 from appliance.policy.limits import Meter
@@ -46,11 +45,12 @@ from appliance.s3.http.server import HttpServer
 from appliance.s3.metrics import RequestMetrics
 from appliance.s3.operations.call import Call, Context, Operate
 from appliance.s3.operations.sharing import cors_rules
-from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED
+from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED, operation_of
 from appliance.s3.settings import S3Settings
 from appliance.s3.throttle import ThrottledError, make_throttle
 from appliance.s3.wire.actions import NEEDS
 from appliance.s3.wire.cors import shared_with
+from appliance.s3.wire.encryption import asks_for_customer_key
 from appliance.s3.wire.errors import error_response, row_of
 from appliance.s3.wire.operations import Operation
 from appliance.s3.wire.request import S3Request, parse_request
@@ -195,7 +195,12 @@ class S3Endpoint:
             call = self._authorise(exchange, parsed, body, now_ns)
             answer_nowait = NOWAIT.get(operation)
             verdict = call.verdict
-            if answer_nowait is not None and verdict is not None and (verdict or verdict.by_object):
+            if (
+                answer_nowait is not None
+                and verdict is not None
+                and (verdict or verdict.by_object)
+                and not asks_for_customer_key(parsed.headers)
+            ):
                 response = answer_nowait(call)
                 if response is not None:
                     _release_unless_streaming(exchange, response)
@@ -224,7 +229,7 @@ class S3Endpoint:
     def _authorise(
         self, exchange: _Exchange, parsed: S3Request, body: IncomingBody, now_ns: int
     ) -> Call:
-        """Who asks, and may they. Raises AuthError, UnsupportedError, AccessDeniedError."""
+        """Who asks, and may they. Raises AuthError, AccessDeniedError."""
         request = parsed.request
         if parsed.operation in UNSIGNED:
             self._share(exchange, ANONYMOUS)
@@ -286,7 +291,7 @@ class S3Endpoint:
             ):
                 await self._gate.admit(call.request, call.authentication)
                 call = msgspec.structs.replace(call, verdict=None)
-            response = await self._operations.get(operation, _not_here)(call)
+            response = await operation_of(call, self._operations)(call)
         except ClientGoneError as error:
             _release(exchange)
             self._record(exchange, _CLIENT_GONE, 0, error)
@@ -409,15 +414,6 @@ def _release_unless_streaming(exchange: _Exchange, response: Response) -> None:
     """A body that streams is in flight until `sent` is told that it is out, however it ends; the rest of a small one is the kernel's."""
     if isinstance(response.body, bytes):
         _release(exchange)
-
-
-async def _not_here(call: Call) -> Response:
-    """What S3 has and this product has not: told to those who might use it."""
-    raise UnsupportedError(
-        f"The operation {call.request.operation.name} is not implemented here.",
-        bucket=call.bucket,
-        key=call.key,
-    )
 
 
 def _log_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import ssl
@@ -23,6 +24,7 @@ from appliance.cache.routes import Route, Routes
 from appliance.cache.store import Store
 from appliance.journal.bucket_settings import JournalBucketSettings
 from appliance.journal.journal import Journal
+from appliance.model.errors import BucketExistsError
 from appliance.plugin import Backend
 from appliance.policy.buckets import BucketPolicy
 from appliance.s3.endpoint import S3Endpoint
@@ -197,7 +199,8 @@ async def running_endpoint(
             running.stopped.set()
 
         await nursery.start(serve)
-        await cache.create_bucket("bucket")
+        with contextlib.suppress(BucketExistsError):
+            await cache.create_bucket("bucket")
         try:
             yield running
         finally:

@@ -302,8 +302,10 @@ class Connection:
             error = caught
             raise ResponseCutError from caught
         finally:
-            if not isinstance(content, bytes | AsyncIterator):
-                await content.aclose()
+            # Sources have it, and generators, which may hold on to something.
+            aclose = getattr(content, "aclose", None)
+            if aclose is not None:
+                await aclose()
             self._shared.handler.sent(response, sink.sent_bytes, error)
 
     # --- ending -----------------------------------------------------------------

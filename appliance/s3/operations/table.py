@@ -1,9 +1,12 @@
-"""Which function answers which operation. What is not here is answered NotImplemented; docs/S3.md lists both."""
+"""Which function answers which operation. What is not here is passed on, where the backend can (`forwarding.FORWARDED`), else answered
+NotImplemented; docs/S3.md lists all three.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from appliance.model.errors import UnsupportedError
 from appliance.s3.http.response import Response
 from appliance.s3.operations import (
     attributes,
@@ -19,6 +22,9 @@ from appliance.s3.operations import (
     writing,
 )
 from appliance.s3.operations.call import Call, Operate
+from appliance.s3.operations.encrypting import ENCRYPTED
+from appliance.s3.operations.forwarding import FORWARDED, forwarded
+from appliance.s3.wire.encryption import asks_for_customer_key
 from appliance.s3.wire.operations import Operation
 
 # What may be answered without waiting for anything; None from one of these means: ask the function below.
@@ -67,3 +73,23 @@ OPERATIONS: dict[Operation, Operate] = {
     Operation.CompleteMultipartUpload: multipart.complete_multipart_upload,
     Operation.AbortMultipartUpload: multipart.abort_multipart_upload,
 }
+
+
+def operation_of(call: Call, operations: Mapping[Operation, Operate]) -> Operate:
+    """What answers this call."""
+    operation = call.request.operation
+    if operation in ENCRYPTED and asks_for_customer_key(call.headers):
+        return ENCRYPTED[operation]
+    found = operations.get(operation)
+    if found is not None:
+        return found
+    return forwarded if operation in FORWARDED else _not_here
+
+
+async def _not_here(call: Call) -> Response:
+    """What S3 has and this product has not: told to those who might use it."""
+    raise UnsupportedError(
+        f"The operation {call.request.operation.name} is not implemented here.",
+        bucket=call.bucket,
+        key=call.key,
+    )

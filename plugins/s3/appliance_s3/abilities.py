@@ -40,6 +40,7 @@ class Abilities:
             conditional_delete=found.conditional_delete,
             server_side_copy=True,
             tagging=found.tagging,
+            forwarding=True,
             compare_and_swap=found.conditional_put and self._registers,
             # Objects put in one piece keep theirs; streamed ones, and uploads, could not.
             checksums=frozenset(),

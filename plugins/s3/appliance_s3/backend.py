@@ -47,13 +47,22 @@ from appliance.model.objects import (
     UploadPage,
 )
 from appliance.model.ranges import ByteRange, RangeSpec
-from appliance.plugin import Backend, Body, Capabilities, Host, ObjectStream
+from appliance.plugin import (
+    Backend,
+    Body,
+    Capabilities,
+    ForwardAnswer,
+    ForwardRequest,
+    Host,
+    ObjectStream,
+)
 from appliance_s3.abilities import Abilities
 from appliance_s3.answers import list_page, object_info, object_part
 from appliance_s3.buckets import Buckets
 from appliance_s3.copying import Copier
 from appliance_s3.deleting import delete_batch
 from appliance_s3.failures import Where
+from appliance_s3.forwarding import Forwarder
 from appliance_s3.names import RESERVED, Names
 from appliance_s3.reading import Reader, Wanted
 from appliance_s3.registers import Registers
@@ -89,6 +98,7 @@ class S3Backend(Backend):
         self._uploads = Uploads(sender)
         self._writer = Writer(sender, self._abilities)
         self._copier = Copier(sender)
+        self._forwarder = Forwarder(sender, self._names)
         self._tags = Tags(sender, self._abilities)
 
     def _can_do(self, capabilities: Capabilities) -> None:
@@ -120,6 +130,7 @@ class S3Backend(Backend):
             ) from None
 
     async def stop(self) -> None:
+        self._forwarder.close()
         await self._upstream.stop()
 
     def statistics(self) -> dict[str, float]:
@@ -127,6 +138,9 @@ class S3Backend(Backend):
 
     def _where(self, action: str, bucket: str = "", key: str = "") -> Where:
         return Where(self.name, action, bucket, key)
+
+    def forward(self, request: ForwardRequest) -> AbstractAsyncContextManager[ForwardAnswer]:
+        return self._forwarder.forward(request)
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import trio
 
@@ -15,6 +15,8 @@ from appliance_s3.failures import Where
 from appliance_s3.feed import Feed
 from appliance_s3.requests import EXTRA_HEADERS
 from appliance_s3.upstream import Upstream
+
+T = TypeVar("T")
 
 CLEAN_UP_TIMEOUT_S = 30.0
 
@@ -58,9 +60,20 @@ class Sender:
         """The answer to an operation whose body of `ContentLength` bytes is sent while its chunks arrive. Once only."""
         feed = Feed(parameters["ContentLength"])
         send = functools.partial(getattr(self.upstream.client, name), Body=feed, **parameters)
+        return Answer(await self.send_feed(where, send, feed, chunks, start))
+
+    async def send_feed(
+        self,
+        where: Where,
+        send: Callable[[], T],
+        feed: Feed,
+        chunks: AsyncIterator[Chunk],
+        start: bytearray,
+    ) -> T:
+        """What `send`, which reads `feed` in a thread, returns while `feed` is filled. Once only."""
         body_failure: Exception | None = None
         failure: Exception | None = None
-        answer: dict[str, Any] = {}
+        answers: list[T] = []
 
         async def fill() -> None:
             nonlocal body_failure
@@ -72,7 +85,7 @@ class Sender:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fill)
             try:
-                answer = Answer(await self.upstream.call(where, send, once=True, uploading=True))
+                answers.append(await self.upstream.call(where, send, once=True, uploading=True))
             except Exception as error:  # noqa: BLE001  # the same
                 failure = error
             nursery.cancel_scope.cancel()
@@ -82,7 +95,7 @@ class Sender:
         if failure is not None:
             raise failure
         self.upstream.counts["written_bytes"] += feed.size
-        return answer
+        return answers[0]
 
     async def complete(
         self, where: Where, parameters: dict[str, Any], expected_etag: str

@@ -47,6 +47,7 @@ class Upstream:
         self.settings = settings
         self.host = host
         self.client: Any = None
+        self.credentials: Any = None
         self._fast: FastReads | None = None
         self._breaker = breakers.Breaker()
         # An upload whose client is slow keeps its thread: such ones must not keep all of them.
@@ -59,9 +60,9 @@ class Upstream:
 
     async def start(self) -> None:
         """Make the client: reads boto3's configuration files, does not touch the network (instance credentials aside)."""
-        self.client, credentials = await self.host.run_blocking(make_client, self.settings)
+        self.client, self.credentials = await self.host.run_blocking(make_client, self.settings)
         if self.settings.fast_reads:
-            self._fast = FastReads(self.client, credentials, self.settings, self.host.now_ns)
+            self._fast = FastReads(self.client, self.credentials, self.settings, self.host.now_ns)
 
     def operation(self, name: str) -> Callable[..., dict[str, Any]]:
         """boto3's operation `name`, by its fast path if it has one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from appliance.s3.operations.forwarding import FORWARDED
 from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED
 from appliance.s3.wire.operations import Operation
 
@@ -30,6 +31,11 @@ def test_every_operation_has_one_row():
 def test_the_document_lists_exactly_what_is_supported():
     names = {name for name, state, _ in documented() if state == "supported" and name[0] != "`"}
     assert names == {operation.name for operation in OPERATIONS}
+
+
+def test_the_document_lists_exactly_what_is_forwarded():
+    names = {name for name, state, _ in documented() if state == "forwarded" and name[0] != "`"}
+    assert names == {operation.name for operation in FORWARDED}
 
 
 def test_the_tests_that_rows_name_exist():

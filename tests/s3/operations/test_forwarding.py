@@ -1,0 +1,219 @@
+"""What is passed on to an S3 upstream: re-signed, stripped of what is ours, answered as the upstream answers; and SSE-C, past the cache."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from appliance.s3.operations.forwarding import FORWARDED
+from appliance.s3.operations.table import OPERATIONS
+from tests.support.recording_upstream import KEYS, RecordingUpstream, recording_upstream
+from tests.support.s3_backends import make_backend
+from tests.support.s3_endpoint import ACCESS_KEY, RunningEndpoint, running_endpoint
+
+KEY = bytes(range(32))
+SSE_C = {
+    "x-amz-server-side-encryption-customer-algorithm": "AES256",
+    "x-amz-server-side-encryption-customer-key": base64.b64encode(KEY).decode(),
+    "x-amz-server-side-encryption-customer-key-MD5": base64.b64encode(
+        hashlib.md5(KEY).digest()
+    ).decode(),
+}
+RULES = b"<LifecycleConfiguration><Rule/></LifecycleConfiguration>"
+GONE = b"<Error><Code>NoSuchLifecycleConfiguration</Code></Error>"
+
+
+@asynccontextmanager
+async def in_front_of_upstream(
+    directory: Path, place: str = ""
+) -> AsyncIterator[tuple[RunningEndpoint, RecordingUpstream]]:
+    async with recording_upstream() as upstream:
+        backend = make_backend(upstream.endpoint, *KEYS, place)
+        async with running_endpoint(directory, backend=backend) as node:
+            yield node, upstream
+
+
+@pytest.fixture
+async def pair(tmp_path: Path):
+    async with in_front_of_upstream(tmp_path) as both:
+        yield both
+
+
+def test_what_is_passed_on_is_not_answered_here_too():
+    assert FORWARDED.isdisjoint(OPERATIONS)
+
+
+async def test_a_configuration_goes_up_and_comes_down(pair):
+    node, upstream = pair
+    reply = await node.request(
+        "PUT", "/bucket?lifecycle", RULES, {"x-amz-transition-default-minimum-object-size": "x"}
+    )
+    assert reply.status == 200
+    sent = upstream.last()
+    assert (sent.method, sent.target, sent.body) == ("PUT", "/bucket?lifecycle=", RULES)
+    assert sent.headers["content-md5"] == base64.b64encode(hashlib.md5(RULES).digest()).decode()
+    assert sent.headers["x-amz-transition-default-minimum-object-size"] == "x"
+    assert ACCESS_KEY not in str(sent.headers)
+    upstream.answer(
+        "GET", "/bucket?lifecycle=", 200, RULES, Content_Type="application/xml", x_amz_a="1"
+    )
+    reply = await node.request("GET", "/bucket?lifecycle")
+    assert (reply.status, reply.body, reply.headers["x-amz-a"]) == (200, RULES, "1")
+    assert reply.headers["x-amz-request-id"]
+    upstream.answer("GET", "/bucket?lifecycle=", 404, GONE)
+    reply = await node.request("GET", "/bucket?lifecycle")
+    assert (reply.status, reply.body) == (404, GONE)
+
+
+async def test_names_and_parameters_arrive_as_they_were(pair):
+    node, upstream = pair
+    path = "/bucket/a%20b/%C3%BC%2B+~?versionId=v%2F1%20x&legal-hold="
+    assert (await node.request("GET", path)).status == 200
+    sent = upstream.last()
+    assert sent.target == "/bucket/a%20b/%C3%BC%2B%2B~?versionId=v%2F1%20x&legal-hold="
+
+
+async def test_a_presigned_request_is_signed_anew(pair):
+    node, upstream = pair
+    client = await node.connect()
+    target = node.presigned("GET", "/bucket/key?retention=")
+    await client.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\n\r\n".encode())
+    assert (await client.reply()).status == 200
+    assert upstream.last().target == "/bucket/key?retention="
+
+
+async def test_trouble_with_our_own_credentials_is_not_the_clients(pair):
+    node, upstream = pair
+    body = b"<Error><Code>InvalidAccessKeyId</Code><AWSAccessKeyId>UPSTREAMKEY</AWSAccessKeyId></Error>"
+    upstream.answer("GET", "/bucket?website=", 403, body)
+    reply = await node.request("GET", "/bucket?website")
+    assert (reply.status, b"<Code>AccessDenied</Code>" in reply.body) == (403, True)
+    assert b"UPSTREAMKEY" not in reply.body
+    upstream.answer("GET", "/bucket?website=", 500, b"<html>broken</html>")
+    reply = await node.request("GET", "/bucket?website")
+    assert (reply.status, b"ServiceUnavailable" in reply.body) == (503, True)
+
+
+async def test_an_answer_of_unknown_length_streams(pair):
+    node, upstream = pair
+
+    async def pieces():
+        for _ in range(50):
+            yield b"event" * 1000
+
+    upstream.answers["POST", "/bucket/key?select=&select-type=2"] = upstream.answers["GET", "/"]
+    upstream.answers["POST", "/bucket/key?select=&select-type=2"].body = pieces()
+    reply = await node.request("POST", "/bucket/key?select&select-type=2", b"<Select/>")
+    assert (reply.status, reply.body) == (200, b"event" * 50_000)
+
+
+async def test_configurations_of_a_part_of_a_bucket_are_not_the_buckets(tmp_path: Path):
+    async with in_front_of_upstream(tmp_path, "bucket/below/") as (node, upstream):
+        before = len(upstream.received)
+        reply = await node.request("GET", "/bucket?lifecycle")
+        assert (reply.status, len(upstream.received)) == (501, before)
+        assert (await node.request("GET", "/bucket/key?legal-hold")).status == 200
+        assert upstream.last().target == "/bucket/below/key?legal-hold="
+
+
+# --- SSE-C ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 5, 3_000_000])
+async def test_an_object_with_a_key_goes_up_with_it(pair, size: int):
+    node, upstream = pair
+    data = bytes(size)
+    headers = {**SSE_C, "x-amz-meta-a": "1", "Content-Length": str(size)}
+    reply = await node.request("PUT", "/bucket/secret", data, headers)
+    assert (reply.status, reply.headers["etag"]) == (200, '"etag-of-the-upstream"')
+    sent = upstream.last()
+    assert (sent.method, sent.target, sent.body) == ("PUT", "/bucket/secret", data)
+    for name, value in SSE_C.items():
+        assert sent.headers[name.lower()] == value
+    assert sent.headers["x-amz-meta-a"] == "1"
+
+
+async def test_a_body_that_breaks_its_promise_is_not_sent_whole(pair):
+    node, upstream = pair
+    before = len(upstream.received)
+    for size in (10, 3_000_000):
+        headers = {**SSE_C, "x-amz-content-sha256": hashlib.sha256(b"else").hexdigest()}
+        reply = await node.request("PUT", "/bucket/secret", bytes(size), headers)
+        assert (reply.status, b"XAmzContentSHA256Mismatch" in reply.body) == (400, True)
+    assert [sent for sent in upstream.received[before:] if sent.target == "/bucket/secret"] == []
+
+
+async def test_reading_with_a_key_never_touches_the_cache(pair):
+    node, upstream = pair
+    for _ in range(2):
+        upstream.answer(
+            "GET", "/bucket/secret", 206, b"cret", Content_Range="bytes 2-5/6", ETag='"e"'
+        )
+        reply = await node.request("GET", "/bucket/secret", headers={**SSE_C, "Range": "bytes=2-5"})
+        assert (reply.status, reply.body) == (206, b"cret")
+        assert reply.headers["content-range"] == "bytes 2-5/6"
+        assert upstream.last().headers["range"] == "bytes=2-5"
+    upstream.answers["HEAD", "/bucket/secret"] = upstream.answers["GET", "/bucket/secret"]
+    reply = await node.request("HEAD", "/bucket/secret", headers=SSE_C)
+    assert (reply.status, reply.headers["content-length"]) == (206, "4")
+    assert node.cache.open_nowait("bucket", "secret") is None
+    assert node.cache.statistics()["objects"] == 0
+
+
+async def test_a_write_with_a_key_makes_the_cache_forget(pair):
+    node, upstream = pair
+    upstream.answer(
+        "GET", "/bucket/k", 200, b"old", ETag='"0"', Last_Modified="Fri, 01 Jan 2021 00:00:00 GMT"
+    )
+    upstream.answers["HEAD", "/bucket/k"] = upstream.answers["GET", "/bucket/k"]
+    assert (await node.request("GET", "/bucket/k")).body == b"old"
+    assert node.cache.head_nowait("bucket", "k") is not None
+    upstream.answer("PUT", "/bucket/k", 412, b"<Error><Code>PreconditionFailed</Code></Error>")
+    assert (
+        await node.request("PUT", "/bucket/k", b"n", {**SSE_C, "If-Match": '"x"'})
+    ).status == 412
+    del upstream.answers["PUT", "/bucket/k"]
+    assert (await node.request("PUT", "/bucket/k", b"new", SSE_C)).status == 200
+    assert node.cache.head_nowait("bucket", "k") is None
+
+
+BROKEN = {
+    "no algorithm": {"x-amz-server-side-encryption-customer-algorithm": ""},
+    "another algorithm": {"x-amz-server-side-encryption-customer-algorithm": "AES128"},
+    "no key": {"x-amz-server-side-encryption-customer-key": ""},
+    "no digest": {"x-amz-server-side-encryption-customer-key-MD5": ""},
+    "no base64": {"x-amz-server-side-encryption-customer-key": "!"},
+    "a short key": {"x-amz-server-side-encryption-customer-key": "AAAA"},
+    "another digest": {"x-amz-server-side-encryption-customer-key-MD5": "AAAA"},
+}
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+async def test_keys_that_cannot_be_are_refused_here(pair, change: dict[str, str]):
+    node, upstream = pair
+    before = len(upstream.received)
+    for method in ("PUT", "GET"):
+        reply = await node.request(method, "/bucket/secret", b"", {**SSE_C, **change})
+        assert (reply.status, b"InvalidArgument" in reply.body) == (400, True)
+        assert SSE_C["x-amz-server-side-encryption-customer-key"].encode() not in reply.body
+    assert len(upstream.received) == before
+
+
+async def test_where_storage_does_not_encrypt_it_is_said(node: RunningEndpoint):
+    reply = await node.request("PUT", "/bucket/k", b"1", SSE_C)
+    assert (reply.status, b"NotImplemented" in reply.body) == (501, True)
+    assert b"Customer provided keys" in reply.body
+    assert (await node.request("GET", "/bucket/k", headers=SSE_C)).status == 404
+    await node.call(node.s3.put_object, Bucket="bucket", Key="k", Body=b"1")
+    reply = await node.request("GET", "/bucket/k", headers=SSE_C)
+    assert (reply.status, b"not applicable to this object" in reply.body) == (400, True)
+    with pytest.raises(ClientError, match="NotImplemented"):
+        await node.call(
+            node.s3.create_multipart_upload, Bucket="bucket", Key="k", SSECustomerAlgorithm="AES256", SSECustomerKey=KEY
+        )  # fmt: skip
