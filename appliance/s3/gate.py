@@ -15,8 +15,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 import msgspec
+import trio
 
 from appliance.auth.credentials import AccountDirectory
 from appliance.auth.identity import Authentication, Identity, Role
@@ -118,6 +120,7 @@ class Gate:
         self._standings: dict[tuple[str, str], _Standing] = {}
         self._buckets: dict[str, tuple[Settings, BucketAccess]] = {}
         self._refused = 0
+        self._namings: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
 
     def statistics(self) -> dict[str, float]:
         return {"refused_total": self._refused, "standings": len(self._standings)}
@@ -148,6 +151,10 @@ class Gate:
         """The canonical id of an account, by that or by its name; "" if there is none."""
         account = self._accounts.account(name) or self._accounts.named(name)
         return account.account_id if account is not None else ""
+
+    def naming(self, bucket: str) -> trio.Lock:
+        """To be held by who makes or removes a bucket: the bucket and what is set on it come and go together."""
+        return self._namings.setdefault(bucket, trio.Lock())
 
     # --- judging -----------------------------------------------------------------------------
 

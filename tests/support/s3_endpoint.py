@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from appliance.auth.credentials import RootCredentials, make_credentials
+from appliance.auth.credentials import CredentialStore, RootCredentials, make_credentials
 from appliance.cache.object_cache import ObjectCache
 from appliance.cache.routes import Route, Routes
 from appliance.cache.store import Store
@@ -164,6 +164,7 @@ async def running_endpoint(
     settings: S3Settings | None = None,
     *,
     backend: Backend | None = None,
+    credentials: CredentialStore | None = None,
     log_write: Callable[[bytes], object] | None = None,
     certificate: tuple[Path, Path] | None = None,
 ) -> AsyncIterator[RunningEndpoint]:
@@ -176,7 +177,7 @@ async def running_endpoint(
     await backend.start()
     journal = Journal.open(directory / "appliance.db", world)
     routes = Routes([Route("*", backend, BucketPolicy())])
-    credentials = RootCredentials(make_credentials(ACCESS_KEY, SECRET_KEY))
+    credentials = credentials or RootCredentials(make_credentials(ACCESS_KEY, SECRET_KEY))
     async with journal.running(), trio.open_nursery() as nursery:
         cache = ObjectCache(world, journal, Store(directory), routes, capacity_bytes=1 << 30)
         await nursery.start(cache.run)

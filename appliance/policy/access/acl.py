@@ -1,6 +1,6 @@
 """Access control lists: who may do what with one bucket or one object, beside its owner.
 
-An ACL is its grants in order, the owner's own among them. None at all (b"" when encoded) is what everything begins with: all to the owner.
+An ACL is its grants in order, the owner's own among them. PRIVATE (b"" when encoded) is what everything begins with: all to the owner.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html
 """
 
@@ -43,9 +43,9 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
         return self.grantee in PUBLIC_GROUPS
 
 
-Acl = tuple[Grant, ...]
-
-PRIVATE: Acl = ()
+Grants = tuple[Grant, ...]
+Acl = Grants | None
+PRIVATE: Acl = None
 
 
 def _full(account_id: str) -> Grant:
@@ -84,20 +84,21 @@ CANNED: dict[str, Callable[[str, str], Acl]] = {
 OBJECT_ONLY = frozenset({"bucket-owner-read", "bucket-owner-full-control"})
 
 
-def shown(acl: Acl, owner: str) -> Acl:
+def shown(acl: Acl, owner: str) -> Grants:
     """The grants as S3 lists them."""
-    return acl or (_full(owner),)
+    return (_full(owner),) if acl is None else acl
 
 
 def is_public(acl: Acl) -> bool:
-    return any(grant.public for grant in acl)
+    return any(grant.public for grant in acl or ())
 
 
 def permits(acl: Acl, account_id: str, permission: Permission, *, ignore_public: bool) -> bool:
     """Whether a grant gives `permission` to an account ("" is who sends no credentials), its ownership aside."""
     wanted = (permission, Permission.FULL_CONTROL)
     return any(
-        grant.permission in wanted and _is_for(grant, account_id, ignore_public) for grant in acl
+        grant.permission in wanted and _is_for(grant, account_id, ignore_public)
+        for grant in acl or ()
     )
 
 
@@ -108,7 +109,7 @@ def _is_for(grant: Grant, account_id: str, ignore_public: bool) -> bool:
     return bool(account_id) and grant.grantee == account_id
 
 
-def make_acl(grants: Iterable[Grant]) -> Acl:
+def make_acl(grants: Iterable[Grant]) -> Grants:
     """Grants that somebody gave one by one, each once. Raises MalformedAclError where there are too many."""
     acl = tuple(dict.fromkeys(grants))
     if len(acl) > GRANTS_MAX:
@@ -118,10 +119,10 @@ def make_acl(grants: Iterable[Grant]) -> Acl:
 
 def encode_acl(acl: Acl) -> bytes:
     """b"" for PRIVATE; `decode_acl` reads it."""
-    return msgspec.msgpack.encode(acl) if acl else b""
+    return b"" if acl is None else msgspec.msgpack.encode(acl)
 
 
 @functools.lru_cache(maxsize=4096)
 def decode_acl(encoded: bytes) -> Acl:
     """Raises msgspec.MsgspecError where it is none."""
-    return msgspec.msgpack.decode(encoded, type=Acl) if encoded else PRIVATE
+    return msgspec.msgpack.decode(encoded, type=Grants) if encoded else PRIVATE

@@ -79,7 +79,7 @@ class Statement(msgspec.Struct, frozen=True):
     @property
     def public(self) -> bool:
         """Whether it gives something to everybody."""
-        if not self.allow or not (self.who.everybody or self.who.negated):
+        if not self.allow or not self.who.everybody:
             return False
         return not any(condition.narrow and not condition.negated for condition in self.conditions)
 
@@ -203,6 +203,9 @@ def _statement(
     sid = element.get("Sid", "")
     if not isinstance(sid, str):
         raise MalformedPolicyError("Sid must be a text.")
+    if effect == "Allow" and "NotPrincipal" in element:
+        # It would give to all the world but some, which nobody means.
+        raise MalformedPolicyError("Allow with NotPrincipal is not allowed.")
     resources, other_resources = _resources(element, bucket)
     return Statement(
         effect == "Allow",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import trio
 
-from appliance.model.errors import BucketExistsError
+from appliance.model.errors import BucketExistsError, NoSuchBucketError
 from appliance.model.names import check_new_bucket_name
+from appliance.policy.access.bucket import OWNER, OWNERSHIP, Ownership, acl_change
+from appliance.policy.access.errors import AclNotSupportedError, AclWithOwnershipError
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
+from appliance.s3.operations.owning import grantees
 from appliance.s3.operations.payload import read_document
-from appliance.s3.wire.errors import InvalidLocationError
+from appliance.s3.wire.access_faults import BucketTakenError
+from appliance.s3.wire.errors import InvalidArgumentValueError, InvalidLocationError
+from appliance.s3.wire.grants import acl_of_headers
 from appliance.s3.wire.xml import parse, render
 
 _UNVERSIONED = (
@@ -32,9 +37,60 @@ async def create_bucket(call: Call) -> Response:
     if constraint and constraint != call.context.settings.region:
         raise InvalidLocationError
     check_new_bucket_name(call.bucket)
-    with contextlib.suppress(BucketExistsError):
-        await call.cache.create_bucket(call.bucket)
+    settings = _first_settings(call)
+    async with call.context.gate.naming(call.bucket):
+        if await _exists(call):
+            if call.context.gate.bucket(call.bucket).owner != call.identity.account_id:
+                raise BucketTakenError(extra={"BucketName": call.bucket})
+        else:
+            await _create(call, settings)
     return empty(200, [("Location", f"/{call.bucket}")])
+
+
+def _first_settings(call: Call) -> dict[str, bytes | None]:
+    """Owner, and what the headers say of ACL and ownership of objects. Raises AclWithOwnershipError, and errors of the headers."""
+    owner = call.identity.account_id
+    ownership = call.headers.get("x-amz-object-ownership", "")
+    if ownership and ownership not in set(Ownership):
+        raise InvalidArgumentValueError(
+            "Invalid x-amz-object-ownership header", "x-amz-object-ownership", ownership
+        )
+    acl = acl_of_headers(call.headers, owner, owner, grantees(call), of_bucket=True)
+    if acl is not None:
+        if ownership == Ownership.BUCKET_OWNER_ENFORCED:
+            raise AclWithOwnershipError
+        if not call.cache.keeps_acls(call.bucket):
+            raise AclNotSupportedError
+    return {
+        OWNER: owner.encode(),
+        OWNERSHIP: ownership.encode() or None,
+        **acl_change(acl),
+    }
+
+
+async def _exists(call: Call) -> bool:
+    try:
+        await call.cache.head_bucket(call.bucket)
+    except NoSuchBucketError:
+        return False
+    return True
+
+
+async def _create(call: Call, settings: dict[str, bytes | None]) -> None:
+    """Whose it is is known before it exists: a crash leaves a claim on nothing, which the next who creates it replaces."""
+    kept = call.context.bucket_settings
+    await kept.drop(call.bucket)
+    await kept.change(call.bucket, settings)
+    try:
+        await call.cache.create_bucket(call.bucket)
+    except BaseException as error:
+        with trio.CancelScope(shield=True):
+            # Cancelled, it may have been created all the same.
+            if isinstance(error, BucketExistsError) or not await _exists(call):
+                await kept.drop(call.bucket)
+        if isinstance(error, BucketExistsError):
+            raise BucketTakenError(extra={"BucketName": call.bucket}) from None
+        raise
 
 
 async def head_bucket(call: Call) -> Response:
@@ -43,8 +99,9 @@ async def head_bucket(call: Call) -> Response:
 
 
 async def delete_bucket(call: Call) -> Response:
-    await call.cache.delete_bucket(call.bucket)
-    await call.context.bucket_settings.drop(call.bucket)
+    async with call.context.gate.naming(call.bucket):
+        await call.cache.delete_bucket(call.bucket)
+        await call.context.bucket_settings.drop(call.bucket)
     return empty(204)
 
 

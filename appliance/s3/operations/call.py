@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
@@ -11,6 +12,7 @@ from appliance.auth.identity import Authentication, Identity
 from appliance.cache.api import Cache
 from appliance.model.errors import NoSuchVersionError
 from appliance.model.objects import ObjectInfo
+from appliance.plugin import Caller, acting_as
 from appliance.policy.access.decide import ALLOW
 from appliance.s3.bucket_settings import BucketSettings
 from appliance.s3.gate import Gate, Verdict
@@ -68,6 +70,11 @@ class Call(msgspec.Struct, frozen=True):
     def secret(self) -> bytes:
         return self.context.secret
 
+    @property
+    def version_id(self) -> str:
+        """The version that is asked for, "" where none is."""
+        return self.query.get("versionId", "") if self.query else ""
+
     def check_object(self, info: ObjectInfo) -> None:
         """Raise RefusedError unless this caller may have this very version of the object. Operations in `gate.SELF_CHECKED` must ask."""
         verdict = self.verdict
@@ -81,6 +88,13 @@ class Call(msgspec.Struct, frozen=True):
 
 
 Operate = Callable[[Call], Awaitable[Response]]
+
+
+def as_user(identity: Identity) -> AbstractContextManager[None]:
+    """Around what is done for an account: as its user of the system, if it has one."""
+    if identity.uid is None:
+        return nullcontext()
+    return acting_as(Caller(identity.uid, identity.gids))
 
 
 def xml(document: bytes, headers: Headers | None = None) -> Response:

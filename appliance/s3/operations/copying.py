@@ -19,6 +19,7 @@ from appliance.s3.gate import reads_source
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call
 from appliance.s3.operations.multipart import upload_target
+from appliance.s3.operations.owning import owner_and_acl
 from appliance.s3.operations.patient import patiently
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidCopyError
@@ -39,6 +40,7 @@ async def copy_object(call: Call) -> Response:
     check_key(call.key)
     conditions = fields.conditions(call.headers)
     source = _source(call)
+    owner, acl = owner_and_acl(call)
 
     async def copy(info: ObjectInfo) -> bytes:
         options = await _options(call, source, info)
@@ -50,6 +52,8 @@ async def copy_object(call: Call) -> Response:
             source_version=info.version,
             options=options,
             conditions=conditions,
+            owner=owner,
+            acl=acl,
         )
         return render.copy_object_result(copied)
 

@@ -10,6 +10,7 @@ from appliance.model.objects import CompletedPart, Conditions, ObjectInfo, PartI
 from appliance.plugin import Body
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, etag_header, xml
+from appliance.s3.operations.owning import owned, whose
 from appliance.s3.operations.patient import patiently
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
@@ -28,7 +29,7 @@ from appliance.s3.wire.xml import parse, render
 
 
 async def create_multipart_upload(call: Call) -> Response:
-    options = fields.upload_options(call.headers)
+    options = owned(call, fields.upload_options(call.headers))
     upload = await call.cache.create_upload(call.bucket, call.key, options)
     sealed = sealed_upload_id(upload.upload_id, call.bucket, call.key, call.secret)
     headers: Headers = []
@@ -55,9 +56,7 @@ async def list_parts(call: Call) -> Response:
         call.bucket, call.key, _upload_id(call), after=query.after, limit=query.limit
     )
     sealed = call.query["uploadId"]
-    return xml(
-        render.list_parts(call.bucket, page, sealed, query.after, query.limit, call.identity)
-    )
+    return xml(render.list_parts(call.bucket, page, sealed, query.after, query.limit, whose(call)))
 
 
 async def list_multipart_uploads(call: Call) -> Response:
@@ -73,7 +72,7 @@ async def list_multipart_uploads(call: Call) -> Response:
         upload_id_marker=marker,
         limit=query.limit,
     )
-    return xml(render.list_uploads(query, page, call.identity, call.secret))
+    return xml(render.list_uploads(query, page, whose(call), call.secret))
 
 
 async def complete_multipart_upload(call: Call) -> Response:

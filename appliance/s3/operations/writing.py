@@ -10,8 +10,10 @@ from appliance.model.errors import (
 from appliance.model.names import check_key
 from appliance.model.objects import NO_CONDITIONS, Conditions, DeleteOutcome, ObjectInfo
 from appliance.plugin import Body
+from appliance.s3.gate import RefusedError, deletes_key
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
+from appliance.s3.operations.owning import owned
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidRequestError
@@ -27,7 +29,7 @@ async def put_object(call: Call) -> Response:
 async def store_object(call: Call) -> ObjectInfo:
     """Store what comes with `call` as it says: the part that PutObject and PostObject share."""
     check_key(call.key)
-    options = fields.put_options(call.headers)
+    options = owned(call, fields.put_options(call.headers))
     conditions = fields.conditions(call.headers)
 
     async def store(body: Body) -> ObjectInfo:
@@ -54,7 +56,7 @@ async def delete_objects(call: Call) -> Response:
     outcomes: dict[int, DeleteOutcome] = {}
     plain: list[tuple[int, str]] = []
     for index, item in enumerate(request.objects):
-        error = _item_error(item)
+        error = _item_error(item) or await _refusal(call, item)
         if error is not None:
             outcomes[index] = DeleteOutcome(key=item.key, error=error)
         elif item.etag:
@@ -84,6 +86,16 @@ def _item_error(item: DeleteItem) -> ApplianceError | None:
         if item.version_id not in {"", "null"}:
             raise NoSuchVersionError(key=item.key)
     except ApplianceError as error:
+        return error
+    return None
+
+
+async def _refusal(call: Call, item: DeleteItem) -> ApplianceError | None:
+    """Why this key may not be deleted, if it may not."""
+    request = deletes_key(call.request, item.key, item.version_id)
+    try:
+        await call.context.gate.admit(request, call.authentication)
+    except RefusedError as error:
         return error
     return None
 

@@ -17,6 +17,7 @@ import msgspec
 from appliance.auth import errors as auth
 from appliance.model import errors as model
 from appliance.model.errors import ApplianceError
+from appliance.s3.wire import access_faults
 from appliance.s3.wire.faults import (
     BadRequestError,
     BodyTooLargeError,
@@ -380,6 +381,8 @@ ROWS: dict[type[ApplianceError], Row] = {
     ),
     NoSuchCorsError: Row("NoSuchCORSConfiguration", 404, "The CORS configuration does not exist"),
 }
+
+ROWS |= {kind: Row(*row) for kind, row in access_faults.ROWS.items()}
 
 
 def row_of(error: BaseException) -> Row:

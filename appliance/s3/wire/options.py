@@ -1,7 +1,7 @@
 """What a writer says about an object besides its bytes: system headers, user metadata, tags, checksums to keep, from request headers.
 
-What the product does not have but a header asks for - encryption, object lock, grants to others - is refused, never dropped: a client
-that asked for encryption must not believe that it got it.
+What the product does not have but a header asks for - encryption, object lock - is refused, never dropped: a client that asked for
+encryption must not believe that it got it. Grants to others are `grants`' business.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
 """
@@ -50,14 +50,9 @@ STORAGE_CLASSES = frozenset(
         "FSX_OPENZFS",
     ]
 )
-# What one account without sharing already has; others would promise something to somebody.
-_ACLS_WITHOUT_EFFECT = frozenset(
-    {"private", "bucket-owner-full-control", "bucket-owner-read", "aws-exec-read"}
-)
 _UNSUPPORTED_PREFIXES = (
     "x-amz-server-side-encryption",
     "x-amz-object-lock-",
-    "x-amz-grant-",
     "x-amz-copy-source-server-side-encryption",
     "x-amz-write-offset-bytes",
 )
@@ -131,24 +126,12 @@ def copy_directives(headers: Mapping[str, str]) -> CopyDirectives:
 
 
 def refuse_unsupported(headers: Mapping[str, str]) -> None:
-    """Raise UnsupportedError if a header asks for what is not implemented, InvalidArgumentValueError for an unknown canned ACL."""
-    for name, value in headers.items():
-        if name.startswith("x-amz-"):
-            if name.startswith(_UNSUPPORTED_PREFIXES):
-                raise UnsupportedError(
-                    f"A header you provided implies functionality that is not implemented: {name}."
-                )
-            if name == "x-amz-acl":
-                _check_acl(value)
-
-
-def _check_acl(value: str) -> None:
-    if value in {"public-read", "public-read-write", "authenticated-read", "log-delivery-write"}:
-        raise UnsupportedError(
-            f"A header you provided implies functionality that is not implemented: x-amz-acl: {value}."
-        )
-    if value not in _ACLS_WITHOUT_EFFECT:
-        raise InvalidArgumentValueError("The canned ACL is not valid", "x-amz-acl", value)
+    """Raise UnsupportedError if a header asks for what is not implemented."""
+    for name in headers:
+        if name.startswith("x-amz-") and name.startswith(_UNSUPPORTED_PREFIXES):
+            raise UnsupportedError(
+                f"A header you provided implies functionality that is not implemented: {name}."
+            )
 
 
 def _checksum_algorithm(headers: Mapping[str, str]) -> str:

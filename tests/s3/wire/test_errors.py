@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 import appliance.auth.errors
 import appliance.model.errors
+import appliance.policy.access.errors
+import appliance.s3.wire.access_faults
 import appliance.s3.wire.faults
 from appliance.auth.errors import AuthError, SignatureMismatchError
 from appliance.model.errors import (
@@ -34,7 +36,13 @@ from appliance.s3.wire.errors import (
 
 MODULES = {
     module.__name__
-    for module in (appliance.model.errors, appliance.auth.errors, appliance.s3.wire.faults)
+    for module in (
+        appliance.model.errors,
+        appliance.auth.errors,
+        appliance.policy.access.errors,
+        appliance.s3.wire.faults,
+        appliance.s3.wire.access_faults,
+    )
 }
 
 

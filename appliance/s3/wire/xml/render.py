@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 from urllib.parse import quote_from_bytes
 
-from appliance.auth.identity import Identity
 from appliance.model.names import key_bytes
 from appliance.model.objects import (
     NULL_VERSION,
@@ -64,9 +64,27 @@ def url_encoded(name: str) -> str:
     return quote_from_bytes(key_bytes(name), safe="/-_.~*")
 
 
-def _owner(identity: Identity, tag: str = "Owner") -> str:
-    name = element("DisplayName", identity.display_name)
-    return f"<{tag}>{element('ID', identity.account_id)}{name}</{tag}>"
+class Person(Protocol):
+    """An account as documents show it."""
+
+    @property
+    def account_id(self) -> str: ...
+    @property
+    def display_name(self) -> str: ...
+
+
+# From the owner of an object or upload, as the model has it ("": the bucket's), to who that is.
+Whose = Callable[[str], Person]
+
+
+def _owner(person: Person, tag: str = "Owner") -> str:
+    name = element("DisplayName", person.display_name)
+    return f"<{tag}>{element('ID', person.account_id)}{name}</{tag}>"
+
+
+def _owners(whose: Whose) -> Callable[[str], str]:
+    """The element of each owner, once in a document."""
+    return functools.cache(lambda owner: _owner(whose(owner)))
 
 
 def _etag(etag: str) -> str:
@@ -89,7 +107,7 @@ def _storage_class(info: ObjectInfo) -> str:
 # --- buckets ------------------------------------------------------------------------------------------
 
 
-def list_buckets(buckets: Sequence[BucketInfo], owner: Identity) -> bytes:
+def list_buckets(buckets: Sequence[BucketInfo], owner: Person) -> bytes:
     """ListAllMyBucketsResult."""
     rows = "".join(
         f"<Bucket>{element('Name', one.name)}{element('CreationDate', iso_time(one.created_ns))}</Bucket>"
@@ -106,7 +124,7 @@ def bucket_location(region: str) -> bytes:
 # --- listings of objects ----------------------------------------------------------------------------------
 
 
-def list_objects_v1(query: ListQuery, page: ListPage, owner: Identity) -> bytes:
+def list_objects_v1(query: ListQuery, page: ListPage, whose: Whose) -> bytes:
     """ListBucketResult of ListObjects. NextMarker is told only where there is a delimiter: else it is the last key."""
     name = _encoder(query.encode)
     truncated = bool(page.continuation)
@@ -118,12 +136,12 @@ def list_objects_v1(query: ListQuery, page: ListPage, owner: Identity) -> bytes:
         element("Name", query.bucket),
         f"<Prefix>{name(query.prefix)}</Prefix><Marker>{name(query.marker)}</Marker>{next_marker}",
         _paging(query.limit, query.delimiter, query.encode, truncated),
-        _contents(page.objects, name, _owner(owner)),
+        _contents(page.objects, name, _owners(whose)),
         _common_prefixes(page.common_prefixes, name),
     )
 
 
-def list_objects_v2(query: ListQuery, page: ListPage, owner: Identity, secret: bytes) -> bytes:
+def list_objects_v2(query: ListQuery, page: ListPage, whose: Whose, secret: bytes) -> bytes:
     """ListBucketResult of ListObjectsV2; `secret` seals the continuation token."""
     name = _encoder(query.encode)
     truncated = bool(page.continuation)
@@ -140,7 +158,7 @@ def list_objects_v2(query: ListQuery, page: ListPage, owner: Identity, secret: b
         *parts,
         f"<KeyCount>{len(page.objects) + len(page.common_prefixes)}</KeyCount>",
         _paging(query.limit, query.delimiter, query.encode, truncated),
-        _contents(page.objects, name, _owner(owner) if query.fetch_owner else ""),
+        _contents(page.objects, name, _owners(whose) if query.fetch_owner else _untold),
         _common_prefixes(page.common_prefixes, name),
     )
 
@@ -157,12 +175,18 @@ def _paging(limit: int, delimiter: str, encode: bool, truncated: bool) -> str:
     )
 
 
-def _contents(objects: Iterable[ObjectInfo], name: Callable[[str], str], owner: str) -> str:
+def _untold(_owner_id: str) -> str:
+    return ""
+
+
+def _contents(
+    objects: Iterable[ObjectInfo], name: Callable[[str], str], owner: Callable[[str], str]
+) -> str:
     return "".join(
         [
             f"<Contents><Key>{name(info.key)}</Key>"
             f"<LastModified>{iso_time(info.modified_ns)}</LastModified>{_etag(info.etag)}"
-            f"{_checksum_algorithms(info)}<Size>{info.size}</Size>{owner}"
+            f"{_checksum_algorithms(info)}<Size>{info.size}</Size>{owner(info.owner)}"
             f"<StorageClass>{_storage_class(info)}</StorageClass></Contents>"
             for info in objects
         ]
@@ -182,7 +206,7 @@ def _common_prefixes(prefixes: Iterable[str], name: Callable[[str], str]) -> str
     )
 
 
-def list_object_versions(query: ListQuery, page: ListPage, owner: Identity) -> bytes:
+def list_object_versions(query: ListQuery, page: ListPage, whose: Whose) -> bytes:
     """ListVersionsResult of a bucket without versioning: one version each, "null", the latest."""
     name = _encoder(query.encode)
     truncated = bool(page.continuation)
@@ -191,12 +215,12 @@ def list_object_versions(query: ListQuery, page: ListPage, owner: Identity) -> b
         following = f"<NextKeyMarker>{name(page.last)}</NextKeyMarker>"
         if page.last not in page.common_prefixes:
             following += element("NextVersionIdMarker", NULL_VERSION)
-    whose = _owner(owner)
+    owner = _owners(whose)
     versions = "".join(
         [
             f"<Version><Key>{name(info.key)}</Key><VersionId>{NULL_VERSION}</VersionId><IsLatest>true</IsLatest>"
             f"<LastModified>{iso_time(info.modified_ns)}</LastModified>{_etag(info.etag)}"
-            f"{_checksum_algorithms(info)}<Size>{info.size}</Size>{whose}"
+            f"{_checksum_algorithms(info)}<Size>{info.size}</Size>{owner(info.owner)}"
             f"<StorageClass>{_storage_class(info)}</StorageClass></Version>"
             for info in page.objects
         ]
@@ -323,7 +347,7 @@ def complete_multipart_upload(bucket: str, info: ObjectInfo, location: str) -> b
 
 
 def list_parts(
-    bucket: str, page: PartPage, upload_id: str, after: int, limit: int, owner: Identity
+    bucket: str, page: PartPage, upload_id: str, after: int, limit: int, whose: Whose
 ) -> bytes:
     """ListPartsResult; `upload_id` is the sealed one."""
     rows = [
@@ -340,20 +364,21 @@ def list_parts(
         f"<PartNumberMarker>{after}</PartNumberMarker><NextPartNumberMarker>{last}</NextPartNumberMarker>",
         f"<MaxParts>{limit}</MaxParts>{_flag('IsTruncated', page.next_marker > 0)}",
         *rows,
-        _owner(owner, "Initiator"),
-        _owner(owner),
+        _owner(whose(page.upload.owner), "Initiator"),
+        _owner(whose(page.upload.owner)),
         element("StorageClass", page.upload.storage_class or _STANDARD),
         _upload_checksum(page.upload),
     )
 
 
-def list_uploads(query: UploadsQuery, page: UploadPage, owner: Identity, secret: bytes) -> bytes:
+def list_uploads(query: UploadsQuery, page: UploadPage, whose: Whose, secret: bytes) -> bytes:
     """ListMultipartUploadsResult; `secret` seals the upload ids."""
     name = _encoder(query.encode)
-    who = _owner(owner, "Initiator") + _owner(owner)
     rows = []
     for upload in page.uploads:
         sealed = sealed_upload_id(upload.upload_id, query.bucket, upload.key, secret)
+        person = whose(upload.owner)
+        who = _owner(person, "Initiator") + _owner(person)
         rows.append(
             f"<Upload><Key>{name(upload.key)}</Key>{element('UploadId', sealed)}{who}"
             f"{element('StorageClass', upload.storage_class or _STANDARD)}"

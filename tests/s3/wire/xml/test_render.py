@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import botocore.parsers
 import botocore.session
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,11 @@ OWNER = Identity(account_id="f" * 64, display_name="root & co", access_key="ak")
 OWNER_READ = {"ID": "f" * 64, "DisplayName": "root & co"}
 NS = 1_700_000_000_123_456_789
 TIME = dt.datetime(2023, 11, 14, 22, 13, 20, 123000, tzinfo=dt.UTC)
+
+
+def whose(owner_id: str) -> Identity:
+    """Of the bucket's owner, and of others."""
+    return Identity(account_id=owner_id, display_name="", access_key="") if owner_id else OWNER
 
 
 @functools.cache
@@ -104,7 +110,7 @@ LAST = ListPage(objects=(info("a"),), last="a")
 
 def test_objects_first_form():
     query = list_query_v1("b", {"prefix": "p", "delimiter": "/", "max-keys": "3"})
-    assert read("ListObjects", render.list_objects_v1(query, PAGE, OWNER)) == {
+    assert read("ListObjects", render.list_objects_v1(query, PAGE, whose)) == {
         "Name": "b",
         "Prefix": "p",
         "Marker": "",
@@ -128,7 +134,7 @@ def test_objects_first_form():
 
 def test_the_first_form_tells_the_next_marker_with_a_delimiter_only():
     page = ListPage(objects=(info("a"),), continuation="next", last="a")
-    parsed = read("ListObjects", render.list_objects_v1(list_query_v1("b", {}), page, OWNER))
+    parsed = read("ListObjects", render.list_objects_v1(list_query_v1("b", {}), page, whose))
     assert "NextMarker" not in parsed
     assert "Delimiter" not in parsed
     assert parsed["IsTruncated"]
@@ -136,13 +142,13 @@ def test_the_first_form_tells_the_next_marker_with_a_delimiter_only():
 
 def test_objects_second_form_goes_on_by_token():
     query = list_query_v2("b", {"start-after": "s", "delimiter": "/"}, SECRET)
-    parsed = read("ListObjectsV2", render.list_objects_v2(query, PAGE, OWNER, SECRET))
+    parsed = read("ListObjectsV2", render.list_objects_v2(query, PAGE, whose, SECRET))
     assert (parsed["KeyCount"], parsed["MaxKeys"], parsed["StartAfter"]) == (3, 1000, "s")
     assert "Owner" not in parsed["Contents"][0]
     token = parsed["NextContinuationToken"]
     following = list_query_v2("b", {"continuation-token": token, "fetch-owner": "true"}, SECRET)
     assert following.request.continuation == "next"
-    parsed = read("ListObjectsV2", render.list_objects_v2(following, LAST, OWNER, SECRET))
+    parsed = read("ListObjectsV2", render.list_objects_v2(following, LAST, whose, SECRET))
     assert parsed == {
         "Name": "b",
         "Prefix": "",
@@ -156,7 +162,7 @@ def test_objects_second_form_goes_on_by_token():
 
 def test_versions_of_an_unversioned_bucket_are_null():
     query = list_query_versions("b", {"key-marker": "0"})
-    parsed = read("ListObjectVersions", render.list_object_versions(query, LAST, OWNER))
+    parsed = read("ListObjectVersions", render.list_object_versions(query, LAST, whose))
     assert parsed == {
         "Name": "b",
         "Prefix": "",
@@ -172,7 +178,7 @@ def test_versions_of_an_unversioned_bucket_are_null():
 def test_versions_go_on_after_a_version_or_a_prefix(last, version):
     page = ListPage(objects=(info("a"),), common_prefixes=("c/",), continuation="next", last=last)
     query = list_query_versions("b", {"delimiter": "/"})
-    parsed = read("ListObjectVersions", render.list_object_versions(query, page, OWNER))
+    parsed = read("ListObjectVersions", render.list_object_versions(query, page, whose))
     assert (parsed["NextKeyMarker"], parsed.get("NextVersionIdMarker")) == (last, version)
 
 
@@ -189,7 +195,7 @@ def test_any_key_survives_url_encoding(raws):
     keys = [raw.decode("utf-8", "surrogateescape") for raw in raws]
     page = ListPage(objects=tuple(map(info, keys)), common_prefixes=tuple(keys))
     query = list_query_v1("b", {"encoding-type": "url"})
-    shown = keys_in(render.list_objects_v1(query, page, OWNER))
+    shown = keys_in(render.list_objects_v1(query, page, whose))
     assert [unquote(text, errors="surrogateescape") for text in shown] == keys * 2
     assert all(key_bytes(text).isascii() for text in shown)
 
@@ -202,7 +208,7 @@ def test_any_key_survives_url_encoding(raws):
 )
 def test_any_printable_key_survives_as_it_is(key):
     assert keys_in(
-        render.list_objects_v1(list_query_v1("b", {}), ListPage(objects=(info(key),)), OWNER)
+        render.list_objects_v1(list_query_v1("b", {}), ListPage(objects=(info(key),)), whose)
     ) == [key]
 
 
@@ -306,7 +312,7 @@ UPLOAD = UploadInfo(key="k", upload_id="u1", initiated_ns=NS, checksums=("sha1",
 def test_parts_of_an_upload():
     parts = (PartInfo(number=2, size=3, etag="e1", modified_ns=NS, checksums={"sha1": "s"}),)
     page = PartPage(upload=UPLOAD, parts=parts, next_marker=2)
-    assert read("ListParts", render.list_parts("b", page, "sealed", 1, 1, OWNER)) == {
+    assert read("ListParts", render.list_parts("b", page, "sealed", 1, 1, whose)) == {
         "Bucket": "b",
         "Key": "k",
         "UploadId": "sealed",
@@ -324,7 +330,7 @@ def test_parts_of_an_upload():
         "ChecksumType": "COMPOSITE",
     }
     parsed = read(
-        "ListParts", render.list_parts("b", PartPage(upload=UPLOAD), "sealed", 0, 1000, OWNER)
+        "ListParts", render.list_parts("b", PartPage(upload=UPLOAD), "sealed", 0, 1000, whose)
     )
     assert (parsed["NextPartNumberMarker"], parsed["IsTruncated"]) == (0, False)
 
@@ -338,7 +344,7 @@ def test_uploads_of_a_bucket():
         next_upload_id_marker="u1",
     )
     query = uploads_query("b", {"prefix": "", "delimiter": "/", "max-uploads": "2"})
-    parsed = read("ListMultipartUploads", render.list_uploads(query, page, OWNER, SECRET))
+    parsed = read("ListMultipartUploads", render.list_uploads(query, page, whose, SECRET))
     sealed = parsed["Uploads"][0].pop("UploadId")
     assert opened_upload_id(sealed, "b", "k", SECRET) == "u1"
     assert parsed == {
@@ -364,3 +370,10 @@ def test_uploads_of_a_bucket():
         ],
         "CommonPrefixes": [{"Prefix": "d/"}],
     }
+
+
+def test_each_object_shows_its_own_owner():
+    mine, other = info("a"), msgspec.structs.replace(info("b"), owner="e" * 64)
+    page = ListPage(objects=(mine, other))
+    parsed = read("ListObjects", render.list_objects_v1(list_query_v1("b", {}), page, whose))
+    assert [row["Owner"]["ID"] for row in parsed["Contents"]] == ["f" * 64, "e" * 64]
