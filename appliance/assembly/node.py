@@ -22,6 +22,7 @@ from appliance.assembly.accounts import TOPIC, open_accounts, respond
 from appliance.assembly.hangup import reload_on_hangup
 from appliance.auth.accounts import AccountStore
 from appliance.auth.credentials import Credentials
+from appliance.cache.checked import CheckedCache
 from appliance.cache.object_cache import ObjectCache
 from appliance.cache.store import Store
 from appliance.config import Config
@@ -88,7 +89,7 @@ async def _foundations(config: Config) -> AsyncIterator[Foundations]:
         _journal(data / "appliance.db", world, plugins) as journal,
         trio.open_nursery() as background,
     ):
-        cache = ObjectCache(
+        cache = CheckedCache(
             world,
             journal,
             Store(data),

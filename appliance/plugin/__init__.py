@@ -9,14 +9,17 @@ from appliance.plugin.backend import (
     ObjectStream,
 )
 from appliance.plugin.body import Body, BytesBody, ChecksummedBody, Chunk, Digests
+from appliance.plugin.caller import CALLER, Caller, acting_as
 from appliance.plugin.forwarding import ForwardAnswer, ForwardRequest
 from appliance.plugin.hookspecs import hookimpl
 
 __all__ = [
+    "CALLER",
     "Backend",
     "BackendConfig",
     "Body",
     "BytesBody",
+    "Caller",
     "Capabilities",
     "ChecksummedBody",
     "Chunk",
@@ -26,5 +29,6 @@ __all__ = [
     "Host",
     "LocalFile",
     "ObjectStream",
+    "acting_as",
     "hookimpl",
 ]

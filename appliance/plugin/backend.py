@@ -111,6 +111,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     acls: bool = (
         False  # owner and acl of PutOptions and put_acl are kept and given back in ObjectInfo
     )
+    # Files are touched as `appliance.plugin.CALLER`, where there is one: what it makes is its own, and what it may not do in the storage
+    # raises AccessDeniedError. Only `read`, `open_local`, `head` and `part` are for all callers at once: `check_read` is asked before.
+    callers: bool = False
     forwarding: bool = False  # forward works: this backend speaks S3 to an upstream
     # Algorithms whose values the backend keeps and gives back in ObjectInfo.checksums.
     checksums: frozenset[str] = frozenset()
@@ -258,6 +261,12 @@ class Backend(ABC):
     def validate_nowait(self, bucket: str, key: str, version: str) -> bool | None:
         """Whether the object still is `version`, if that can be told at once, without blocking; else None. Never raises."""
         return None
+
+    async def check_read(self, bucket: str, key: str, *, version_id: str = "") -> None:
+        """Raise AccessDeniedError if `CALLER` may not read this object, cached or not (`Capabilities.callers`).
+
+        Asked before every use of an object, hits included. Nothing is wrong with what is not there.
+        """
 
     # --- writing ---------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from appliance.model.errors import (
     BackendDeniedError,
     NoSuchKeyError,
 )
+from appliance.plugin import acting_as
 from appliance.policy.access.decide import ALLOW
 from appliance.policy.limits import Meter
 from appliance.s3.access_log import AccessLog, LogLine
@@ -43,7 +44,7 @@ from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.http.server import HttpServer
 from appliance.s3.metrics import RequestMetrics
-from appliance.s3.operations.call import Call, Context, Operate
+from appliance.s3.operations.call import Call, Context, Operate, as_user
 from appliance.s3.operations.sharing import cors_rules
 from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED, operation_of
 from appliance.s3.settings import S3Settings
@@ -197,6 +198,7 @@ class S3Endpoint:
             verdict = call.verdict
             if (
                 answer_nowait is not None
+                and call.identity.uid is None  # else the storage is asked, which may block
                 and verdict is not None
                 and (verdict or verdict.by_object)
                 and not asks_for_customer_key(parsed.headers)
@@ -257,7 +259,8 @@ class S3Endpoint:
 
     async def _admit(self, call: Call) -> None:
         """See `Context.admit`."""
-        await self._gate.admit(call.request, call.authentication)
+        with acting_as(None):
+            await self._gate.admit(call.request, call.authentication)
 
     def _call(
         self,
@@ -291,7 +294,8 @@ class S3Endpoint:
             ):
                 await self._gate.admit(call.request, call.authentication)
                 call = msgspec.structs.replace(call, verdict=None)
-            response = await operation_of(call, self._operations)(call)
+            with as_user(call.identity):
+                response = await operation_of(call, self._operations)(call)
         except ClientGoneError as error:
             _release(exchange)
             self._record(exchange, _CLIENT_GONE, 0, error)

@@ -14,7 +14,7 @@ from appliance.auth.identity import unsigned
 from appliance.auth.sigv4 import UNSIGNED_PAYLOAD
 from appliance.model.names import key_bytes
 from appliance.s3.http.response import Response, render_fields
-from appliance.s3.operations.call import Call, etag_header
+from appliance.s3.operations.call import Call, as_user, etag_header
 from appliance.s3.operations.decoded import Decoded, FormFile
 from appliance.s3.operations.writing import store_object
 from appliance.s3.wire import post_fields
@@ -47,7 +47,8 @@ async def post_object(call: Call) -> Response:
         form=file,
     )
     await call.context.admit(put)
-    stored = await store_object(put)
+    with as_user(identity):
+        stored = await store_object(put)
     return _answer(put, fields, stored.etag)
 
 
