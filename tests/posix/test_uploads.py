@@ -185,7 +185,7 @@ async def test_a_tree_that_never_stands_still_is_a_conflict_not_a_hang(
     def vanish(*_: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr("appliance_posix.publish._make_parent", vanish)
+    monkeypatch.setattr("appliance_posix.directories._make_parent", vanish)
     with pytest.raises(ConflictError):
         await put(backend, "a/b")
 

@@ -16,11 +16,13 @@ import trio
 
 from appliance.plugin.backend import Backend
 from appliance.plugin.check import (
+    acls,
     buckets,
     concurrency,
     conditions,
     copies,
     failures,
+    history,
     life,
     listing,
     multipart,
@@ -47,6 +49,8 @@ AREAS: tuple[ModuleType, ...] = (
     conditions,
     copies,
     tags,
+    acls,
+    history,
     multipart,
     uploads,
     registers,

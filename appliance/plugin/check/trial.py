@@ -20,11 +20,14 @@ from appliance.model.objects import (
     NO_CONDITIONS,
     CompletedPart,
     Conditions,
+    DeleteTarget,
     ListRequest,
     ObjectInfo,
     PartInfo,
     PutOptions,
     UploadInfo,
+    Versioning,
+    VersionListRequest,
 )
 from appliance.model.ranges import RangeSpec
 from appliance.plugin.backend import Backend, Capabilities
@@ -322,10 +325,26 @@ async def _empty(backend: Backend, bucket: str, prefix: str) -> None:
         return
     for upload in page.uploads:
         await backend.abort_upload(bucket, upload.key, upload.upload_id)
+    await _empty_history(backend, bucket, prefix)
     keys = [info.key for info in await _all_objects(backend, bucket, prefix)]
     for first in range(0, len(keys), 1000):
         for outcome in await backend.delete_many(bucket, keys[first : first + 1000]):
             expect.equal(outcome.error, None, f"deleting {outcome.key!r} when all was done")
+
+
+async def _empty_history(backend: Backend, bucket: str, prefix: str) -> None:
+    """Where there are versions, each must go by its id."""
+    if await backend.get_versioning(bucket) is Versioning.OFF:
+        return
+    while True:
+        page = await backend.list_versions(bucket, VersionListRequest(prefix=prefix))
+        targets = [
+            DeleteTarget(key=one.info.key, version_id=one.info.version_id) for one in page.versions
+        ]
+        if not targets:
+            return
+        for outcome in await backend.delete_versions(bucket, targets):
+            expect.equal(outcome.error, None, f"deleting a version of {outcome.key!r} when done")
 
 
 async def _delete_bucket(backend: Backend, bucket: str) -> None:

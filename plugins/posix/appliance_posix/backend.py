@@ -12,22 +12,27 @@ from appliance.model.objects import (
     NO_CONDITIONS,
     BucketInfo,
     Conditions,
+    Deleted,
     ListPage,
     ListRequest,
     ObjectInfo,
     PutOptions,
+    Versioning,
+    VersionListRequest,
+    VersionPage,
 )
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin import Body, LocalFile, ObjectStream
-from appliance_posix import buckets, publish, registers
+from appliance_posix import buckets, publish, registers, removal, version_listing
 from appliance_posix.bucket import Bucket
-from appliance_posix.copying import copied_record, require_source
+from appliance_posix.copying import copied_record
 from appliance_posix.errnos import domain_error
+from appliance_posix.finding import require
 from appliance_posix.intake import Intake, receive
 from appliance_posix.keypath import locate, plain_path
 from appliance_posix.listing import list_page
 from appliance_posix.multipart import MultipartOperations
-from appliance_posix.objects import Found, require
+from appliance_posix.objects import Found
 from appliance_posix.record import Record, changed, version_of
 from appliance_posix.staging import Staged
 from appliance_posix.streams import CHUNK_BYTES, FileStream, read_exactly
@@ -50,16 +55,26 @@ class PosixBackend(MultipartOperations):
     async def delete_bucket(self, bucket: str) -> None:
         await self._run(buckets.delete, self.volume, self.snapshots, bucket, bucket=bucket)
 
+    async def get_versioning(self, bucket: str) -> Versioning:
+        return await self._in_bucket(buckets.versioning, bucket)
+
+    async def put_versioning(self, bucket: str, state: Versioning) -> None:
+        await self._in_bucket(buckets.put_versioning, bucket, state)
+
     # --- reading ---------------------------------------------------------------
 
     async def list_objects(self, bucket: str, request: ListRequest) -> ListPage:
         self._counters["lists"] += 1
         return await self._in_bucket(list_page, bucket, self.snapshots, request)
 
+    async def list_versions(self, bucket: str, request: VersionListRequest) -> VersionPage:
+        self._counters["lists"] += 1
+        return await self._in_bucket(version_listing.list_versions, bucket, self.snapshots, request)
+
     async def head(self, bucket: str, key: str, *, version_id: str = "") -> ObjectInfo:
         check_key(key)
         self._counters["heads"] += 1
-        return await self._in_bucket(_head, bucket, key, key=key)
+        return await self._in_bucket(_head, bucket, key, version_id, key=key)
 
     def read(
         self,
@@ -71,7 +86,7 @@ class PosixBackend(MultipartOperations):
         version_id: str = "",
         conditions: Conditions = NO_CONDITIONS,
     ) -> AbstractAsyncContextManager[ObjectStream]:
-        return self._read(bucket, key, range, version, conditions)
+        return self._read(bucket, key, range, (version, version_id), conditions)
 
     @asynccontextmanager
     async def _read(
@@ -79,7 +94,7 @@ class PosixBackend(MultipartOperations):
         bucket: str,
         key: str,
         wanted: RangeSpec | None,
-        version: str,
+        version: tuple[str, str],
         conditions: Conditions,
     ) -> AsyncIterator[ObjectStream]:
         check_key(key)
@@ -95,7 +110,7 @@ class PosixBackend(MultipartOperations):
     ) -> LocalFile | None:
         check_key(key)
         self._counters["reads"] += 1
-        return await self._in_bucket(_open_local, bucket, key, version, key=key)
+        return await self._in_bucket(_open_local, bucket, key, version, version_id, key=key)
 
     def validate_nowait(self, bucket: str, key: str, version: str) -> bool | None:
         """One or two `stat`s by path.
@@ -139,6 +154,8 @@ class PosixBackend(MultipartOperations):
                 metadata=options.metadata,
                 tags=options.tags,
                 checksums=digests.checksums,
+                owner=options.owner,
+                acl=options.acl,
             )
             return await self._in_bucket(
                 _publish_intake, bucket, key, intake, record, conditions, key=key
@@ -154,10 +171,10 @@ class PosixBackend(MultipartOperations):
         conditions: Conditions = NO_CONDITIONS,
         *,
         version_id: str = "",
-    ) -> None:
+    ) -> Deleted:
         check_key(key)
         self._counters["deletes"] += 1
-        await self._in_bucket(publish.remove, bucket, key, conditions, key=key)
+        return await self._in_bucket(removal.remove, bucket, key, conditions, version_id, key=key)
 
     async def copy(
         self,
@@ -177,7 +194,7 @@ class PosixBackend(MultipartOperations):
         check_key(key)
         self._counters["copies"] += 1
         found = await self._in_bucket(
-            require_source, source_bucket, source_key, source_version, key=source_key
+            require, source_bucket, source_key, source_version, source_version_id, key=source_key
         )
         staged: Staged | None = None
         with found:
@@ -186,6 +203,7 @@ class PosixBackend(MultipartOperations):
                 whole = ByteRange(0, found.info.size)
                 await self._copy_range(found, whole, staged, None)
                 record, wanted = copied_record(found, options)
+                record = changed(record, owner=owner, acl=acl)
                 if wanted:
                     checksums = (await self._hash(staged, wanted)).checksums
                     record = changed(record, checksums=checksums)
@@ -199,13 +217,19 @@ class PosixBackend(MultipartOperations):
 
     async def get_tags(self, bucket: str, key: str, *, version_id: str = "") -> dict[str, str]:
         check_key(key)
-        return await self._in_bucket(_tags, bucket, key, key=key)
+        return await self._in_bucket(_tags, bucket, key, version_id, key=key)
 
     async def put_tags(
         self, bucket: str, key: str, tags: dict[str, str], *, version_id: str = ""
     ) -> ObjectInfo:
         check_key(key)
-        return await self._in_bucket(publish.replace_tags, bucket, key, tags, key=key)
+        return await self._in_bucket(publish.replace_tags, bucket, key, tags, version_id, key=key)
+
+    async def put_acl(
+        self, bucket: str, key: str, acl: bytes, *, version_id: str = ""
+    ) -> ObjectInfo:
+        check_key(key)
+        return await self._in_bucket(publish.replace_acl, bucket, key, acl, version_id, key=key)
 
     # --- registers ---------------------------------------------------------------
 
@@ -216,26 +240,30 @@ class PosixBackend(MultipartOperations):
         await self._run(registers.compare_and_swap, self.volume, name, expected, new)
 
 
-def _tags(bucket: Bucket, key: str) -> dict[str, str]:
-    with require(bucket, key, locate(key)) as found:
+def _tags(bucket: Bucket, key: str, version_id: str) -> dict[str, str]:
+    with require(bucket, key, version_id=version_id) as found:
         return found.record.tags if found.record else {}
 
 
-def _head(bucket: Bucket, key: str) -> ObjectInfo:
-    with require(bucket, key, locate(key)) as found:
+def _head(bucket: Bucket, key: str, version_id: str) -> ObjectInfo:
+    with require(bucket, key, version_id=version_id) as found:
         return found.info
 
 
-def _open_local(bucket: Bucket, key: str, version: str) -> LocalFile:
-    with require(bucket, key, locate(key), version) as found:
+def _open_local(bucket: Bucket, key: str, version: str, version_id: str) -> LocalFile:
+    with require(bucket, key, version, version_id) as found:
         return LocalFile(found.info, found.detach())
 
 
 def _open_for_reading(
-    bucket: Bucket, key: str, wanted: RangeSpec | None, version: str, conditions: Conditions
+    bucket: Bucket,
+    key: str,
+    wanted: RangeSpec | None,
+    version: tuple[str, str],
+    conditions: Conditions,
 ) -> tuple[Found, ByteRange, bytes]:
     """The object, what to send of it, and the first bytes of that: a small object is read in this one call."""
-    found = require(bucket, key, locate(key), version)
+    found = require(bucket, key, *version)
     try:
         try:
             conditions.check_read(found.info)

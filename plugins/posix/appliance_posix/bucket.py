@@ -3,6 +3,7 @@
     <bucket>/.appliance/staging/       files on their way in, without a key yet
     <bucket>/.appliance/uploads/<id>/  multipart uploads (`uploads`)
     <bucket>/.appliance/sidecar/       metadata that does not fit into an xattr (`metadata`)
+    <bucket>/.appliance/versions/      old versions (`history`), and beside it `versioning`, the bucket's state
     <bucket>/.appliance/locks          one file; its bytes are the locks
 
 Who changes anything holds a shared lock on the bucket (byte 0; DeleteBucket takes it exclusively) and exclusive locks on the keys concerned
@@ -20,15 +21,18 @@ import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from appliance.model.errors import NoSuchBucketError
+from appliance.model.errors import BackendError, NoSuchBucketError
 from appliance.model.names import is_bucket_name, key_bytes
-from appliance_posix.beneath import DIRECTORY, make_directories, open_beneath
+from appliance.model.objects import Versioning
+from appliance_posix.beneath import DIRECTORY, REGULAR, make_directories, open_beneath
+from appliance_posix.record import Record, version_id_of
 from appliance_posix.syscalls import lock_range
 from appliance_posix.volume import PRIVATE, Volume
 
 # With byte ranges a lock a key is free; flock needs a file a lock, so there keys share 256.
 _SLOTS = 1 << 60
 _FLOCK_SLOTS = 256
+VERSIONING = b"versioning"
 
 
 class Bucket:
@@ -50,6 +54,7 @@ class Bucket:
                 raise NoSuchBucketError(bucket=name) from None
             raise
         self._private: dict[bytes, int] = {}
+        self._versioning: Versioning | None = None
 
     def __enter__(self) -> Bucket:
         return self
@@ -85,11 +90,38 @@ class Bucket:
                 return None
         return self._private[name]
 
+    @property
+    def versioning(self) -> Versioning:
+        """The bucket's state. It is looked up once, and again when a lock has been taken: it changes under the lock of the whole bucket."""
+        if self._versioning is None:
+            self._versioning = self._read_versioning()
+        return self._versioning
+
+    def version_id(self, stat: os.stat_result, record: Record | None) -> str:
+        """The version id of a current file."""
+        return "" if self.versioning is Versioning.OFF else version_id_of(stat, record)
+
+    def _read_versioning(self) -> Versioning:
+        try:
+            fd = self.open(PRIVATE + b"/" + VERSIONING, REGULAR)
+        except FileNotFoundError:
+            return Versioning.OFF
+        try:
+            return Versioning(os.read(fd, 64).decode("ascii", "replace").strip())
+        except ValueError:
+            raise BackendError(
+                "The file that holds the versioning state of this bucket is damaged.",
+                bucket=self.name,
+            ) from None
+        finally:
+            os.close(fd)
+
     @contextlib.contextmanager
     def locked(self, names: Iterable[str]) -> Iterator[None]:
         """Hold the locks of keys (or "upload:..." names). Raises NoSuchBucketError if the bucket was deleted meanwhile."""
         with self._locks(sorted({_slot(name) for name in names}), fcntl.F_RDLCK):
             self.check_still_there()
+            self._versioning = None
             yield
 
     @contextlib.contextmanager
@@ -97,6 +129,7 @@ class Bucket:
         """Hold the bucket against every writer."""
         with self._locks([], fcntl.F_WRLCK):
             self.check_still_there()
+            self._versioning = None
             yield
 
     def check_still_there(self) -> None:

@@ -7,14 +7,16 @@ import errno
 import os
 import secrets
 
-from appliance.model.errors import BucketExistsError, BucketNotEmptyError
+from appliance.model.errors import BucketExistsError, BucketNotEmptyError, InvalidArgumentError
 from appliance.model.names import check_new_bucket_name, is_bucket_name
-from appliance.model.objects import BucketInfo
+from appliance.model.objects import BucketInfo, Versioning
 from appliance_posix.beneath import DIRECTORY, Anchors, Opener, make_directories, open_beneath
-from appliance_posix.bucket import Bucket
+from appliance_posix.bucket import VERSIONING, Bucket
 from appliance_posix.listing import START, items
+from appliance_posix.metadata import write_file
 from appliance_posix.snapshot import Snapshots
 from appliance_posix.syscalls import rename_exclusive
+from appliance_posix.version_listing import has_history
 from appliance_posix.volume import PRIVATE, Volume
 
 _TRASH = PRIVATE + b"/trash"
@@ -67,7 +69,7 @@ def delete(volume: Volume, snapshots: Snapshots, name: str) -> None:
     somebody put a file there by hand in that moment, it is moved back.
     """
     with Bucket(volume, name) as bucket, bucket.locked_whole():
-        if next(items(bucket, snapshots, b"", b"", START), None) is not None:
+        if next(items(bucket, snapshots, b"", b"", START), None) is not None or has_history(bucket):
             raise BucketNotEmptyError(bucket=name)
         trash = make_directories(volume.opener, volume.root_fd, _TRASH)
         try:
@@ -81,6 +83,24 @@ def delete(volume: Volume, snapshots: Snapshots, name: str) -> None:
             os.fsync(volume.root_fd)
         finally:
             os.close(trash)
+
+
+def versioning(bucket: Bucket) -> Versioning:
+    """See `Backend.get_versioning`."""
+    return bucket.versioning
+
+
+def put_versioning(bucket: Bucket, state: Versioning) -> None:
+    """Durably. Nobody is publishing meanwhile: who began before has the old state, who comes after sees the new one."""
+    if state is Versioning.OFF:
+        raise InvalidArgumentError("Versioning cannot be switched off, only suspended.")
+    with bucket.locked_whole():
+        private = make_directories(bucket.volume.opener, bucket.fd, PRIVATE)
+        try:
+            write_file(private, VERSIONING, state.value.encode())
+        finally:
+            os.close(private)
+        os.fsync(bucket.fd)
 
 
 def empty_trash(volume: Volume) -> int:

@@ -71,6 +71,8 @@ def record_of(manifest: Manifest, parts: Sequence[Part]) -> Record:
         headers=options.headers,
         metadata=options.metadata,
         tags=options.tags,
+        owner=options.owner,
+        acl=options.acl,
         checksums=checksums,
         checksum_type=options.checksum_type if checksums else "FULL_OBJECT",
         part_sizes=tuple(part.size for part in parts),

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from appliance.model.objects import PutOptions
-from appliance_posix.bucket import Bucket
-from appliance_posix.keypath import locate
-from appliance_posix.objects import Found, require
+from appliance_posix.objects import Found
 from appliance_posix.record import NO_FINGERPRINT, Record, changed
-
-
-def require_source(bucket: Bucket, key: str, version: str) -> Found:
-    """The source object, open. Raises NoSuchKeyError, VersionChangedError."""
-    return require(bucket, key, locate(key), version)
 
 
 def copied_record(source: Found, options: PutOptions | None) -> tuple[Record, tuple[str, ...]]:

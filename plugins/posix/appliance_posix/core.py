@@ -56,6 +56,8 @@ class PosixCore(Backend):
             server_side_copy=True,
             tagging=True,
             compare_and_swap=True,
+            versioning=True,
+            acls=True,
             checksums=frozenset(ALGORITHMS),
         )
 

@@ -48,11 +48,14 @@ class Describer:
             raise
         window_ns = self._bucket.volume.features.ctime_window_ns
         if record is not None and record.fingerprint.matches(stat, window_ns):
-            return info_of(key, stat, record, window_ns)
+            version_id = self._bucket.version_id(stat, record)
+            return info_of(key, stat, record, window_ns, version_id=version_id)
         # Changed by hand, replaced between the two calls, or described in a sidecar: the exact way knows.
         if record is not None or self._bucket.private_if_any(SIDECAR) is not None:
             return self._look_again(key)
-        return info_of(key, stat, None) if stat_module.S_ISREG(stat.st_mode) else None
+        if not stat_module.S_ISREG(stat.st_mode):
+            return None
+        return info_of(key, stat, None, version_id=self._bucket.version_id(stat, None))
 
     def _look_again(self, key: str) -> ObjectInfo | None:
         found = find(self._bucket, key, locate(key))

@@ -94,23 +94,28 @@ def items(
     bucket: Bucket, snapshots: Snapshots, prefix: bytes, delimiter: bytes, bound: Bound
 ) -> Iterator[Item]:
     """Keys and common prefixes after `bound`, in order."""
-    with _Walk(bucket, snapshots, prefix, fold=delimiter == b"/") as walk:
-        group: Bound | None = bound
-        while group is not None:
-            bound, group = group, None
-            for item in walk.after(bound):
-                cut = item.name.find(delimiter, len(prefix)) if delimiter else -1
-                if item.path is None or cut < 0:
-                    yield item
-                    continue
-                # Go on after the group, without looking at the rest of it.
-                group = Bound(item.name[: cut + len(delimiter)], whole=True)
-                if bound.passes(group.name):
-                    yield Item(group.name, None)
-                break
+    with Walk(bucket, snapshots, prefix, fold=delimiter == b"/") as walk:
+        yield from grouped(walk, prefix, delimiter, bound)
 
 
-class _Walk:
+def grouped(walk: Walk, prefix: bytes, delimiter: bytes, bound: Bound) -> Iterator[Item]:
+    """Items of a walk, with one for all keys that share what comes before the delimiter."""
+    group: Bound | None = bound
+    while group is not None:
+        bound, group = group, None
+        for item in walk.after(bound):
+            cut = item.name.find(delimiter, len(prefix)) if delimiter else -1
+            if item.path is None or cut < 0:
+                yield item
+                continue
+            # Go on after the group, without looking at the rest of it.
+            group = Bound(item.name[: cut + len(delimiter)], whole=True)
+            if bound.passes(group.name):
+                yield Item(group.name, None)
+            break
+
+
+class Walk:
     """Keys of a bucket that begin with `prefix`, in order; with `fold`, directories below the prefix count as one item each."""
 
     def __init__(self, bucket: Bucket, snapshots: Snapshots, prefix: bytes, *, fold: bool) -> None:
@@ -118,9 +123,13 @@ class _Walk:
         self._snapshots = snapshots
         self._prefix = prefix
         self._fold = fold
-        self._anchors = Anchors(bucket.volume.opener, bucket.fd)
+        self._anchors = Anchors(bucket.volume.opener, self._top())
 
-    def __enter__(self) -> _Walk:
+    def _top(self) -> int:
+        """The directory whose tree holds the keys."""
+        return self._bucket.fd
+
+    def __enter__(self) -> Walk:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,15 +194,18 @@ class _Walk:
                 return Snapshot([])
             raise
         try:
-            return self._snapshots.read(fd)
+            return self._read(fd)
         finally:
             os.close(fd)
+
+    def _read(self, fd: int) -> Snapshot:
+        return self._snapshots.read(fd)
 
     def _holds_object(self, path: bytes, name: bytes) -> bool:
         """Whether any key begins with `name`, the directory at `path`: empty directories are no keys."""
         if self._holds_plain_file(path):
             return True
-        with _Walk(self._bucket, self._snapshots, name, fold=False) as unfolded:
+        with type(self)(self._bucket, self._snapshots, name, fold=False) as unfolded:
             return next(unfolded.after(START), None) is not None
 
     def _holds_plain_file(self, path: bytes) -> bool:

@@ -73,7 +73,14 @@ def save(bucket: Bucket, fd: int, stat: os.stat_result, record: Record, key: str
         return record
     token = secrets.token_hex(8)
     _write_sidecar(bucket, _spill_name(stat.st_ino, token), changed(record, key=key_bytes(key)))
-    small = Record(etag=record.etag, fingerprint=record.fingerprint, spilled=token)
+    small = Record(
+        etag=record.etag,
+        fingerprint=record.fingerprint,
+        spilled=token,
+        owner=record.owner,
+        version_id=record.version_id,
+        order=record.order,
+    )
     if not _set_xattr(fd, pack(small)):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return changed(record, spilled=token)

@@ -24,9 +24,9 @@ from appliance.model.ranges import ByteRange
 from appliance.plugin import Body, Digests
 from appliance_posix import complete, uploads
 from appliance_posix.bucket import Bucket
-from appliance_posix.copying import require_source
 from appliance_posix.core import PosixCore
 from appliance_posix.errnos import domain_error
+from appliance_posix.finding import require
 from appliance_posix.intake import Intake, receive
 from appliance_posix.objects import Found
 from appliance_posix.publish import Around, publish
@@ -82,7 +82,7 @@ class MultipartOperations(PosixCore):
         upload = await self._in_bucket(uploads.look, bucket, key, upload_id, key=key)
         self._counters["parts"] += 1
         found = await self._in_bucket(
-            require_source, source_bucket, source_key, source_version, key=source_key
+            require, source_bucket, source_key, source_version, source_version_id, key=source_key
         )
         staged: Staged | None = None
         with found:

@@ -11,7 +11,6 @@ from appliance.model.errors import (
     ConflictError,
     NoSuchKeyError,
     PreconditionFailedError,
-    VersionChangedError,
 )
 from appliance.model.objects import Conditions, ObjectInfo
 from appliance_posix import metadata
@@ -40,13 +39,18 @@ class Found:
         stat: os.stat_result,
         record: Record | None,
         window_ns: int,
+        *,
+        version_id: str = "",
+        archived: bool = False,
     ) -> None:
         self.key = key
         self.place = place
         self.fd = fd
         self.stat = stat
         self.record = record
-        self.info: ObjectInfo = info_of(key, stat, record, window_ns)
+        self.info: ObjectInfo = info_of(
+            key, stat, record, window_ns, version_id=version_id, archived=archived
+        )
 
     def __enter__(self) -> Found:
         return self
@@ -77,35 +81,39 @@ class Found:
 def find(bucket: Bucket, key: str, location: Location) -> Found | None:
     """The object, open; None if there is none. Raises OSError."""
     for _ in range(_LOOKS):
-        for place in location.places():
-            fd = _open_regular(bucket, place)
-            if fd < 0:
-                continue
-            try:
-                return _found(bucket, key, place, fd)
-            except metadata.VanishedSidecarError:
-                os.close(fd)
-                break
-            except BaseException:
-                os.close(fd)
-                raise
-        else:
-            return None
+        try:
+            for place in location.places():
+                found = open_place(bucket, key, place)
+                if found is not None:
+                    return found
+        except metadata.VanishedSidecarError:
+            continue
+        return None
     # Sixteen replacements between two system calls: the sidecar is lost rather than late.
     raise ConflictError("The object's metadata is being replaced; try again.", key=key)
 
 
-def require(bucket: Bucket, key: str, location: Location, version: str = "") -> Found:
-    """As `find`. Raises NoSuchKeyError, VersionChangedError."""
-    found = find(bucket, key, location)
-    if found is None:
-        if version:
-            raise VersionChangedError(bucket=bucket.name, key=key)
-        raise NoSuchKeyError(bucket=bucket.name, key=key)
-    if version and found.info.version != version:
-        found.close()
-        raise VersionChangedError(bucket=bucket.name, key=key)
-    return found
+def open_place(bucket: Bucket, key: str, place: Place, *, archived_as: str = "") -> Found | None:
+    """What lies at a place, if it is a regular file: the current version, or the old one of the id `archived_as`."""
+    fd = _open_regular(bucket, place)
+    if fd < 0:
+        return None
+    try:
+        stat = os.fstat(fd)
+        record = metadata.load(bucket, fd, stat, key)
+        return Found(
+            key,
+            place,
+            fd,
+            stat,
+            record,
+            bucket.volume.features.ctime_window_ns,
+            version_id=archived_as or bucket.version_id(stat, record),
+            archived=bool(archived_as),
+        )
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def check_write(bucket: Bucket, key: str, conditions: Conditions, current: Found | None) -> None:
@@ -140,9 +148,3 @@ def _open_regular(bucket: Bucket, place: Place) -> int:
         return fd
     os.close(fd)
     return -1
-
-
-def _found(bucket: Bucket, key: str, place: Place, fd: int) -> Found:
-    stat = os.fstat(fd)
-    record = metadata.load(bucket, fd, stat, key)
-    return Found(key, place, fd, stat, record, bucket.volume.features.ctime_window_ns)

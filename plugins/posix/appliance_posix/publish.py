@@ -1,38 +1,37 @@
-"""Giving a staged file its key, and taking keys away: the only code that changes the key space.
+"""Giving a staged file its key: the only code, with `removal`, that changes the key space.
 
 Everything here happens under the locks of the keys concerned, which other appliances on the same storage take too. Users who write by hand
 take none; against them each step is a single system call that succeeds or fails whole, and a failure starts the round again.
 
 Crash points of a put: before the link the object is the old one (or none), after it the new one, and it was already on disk, record and
-all, when it was linked. An object in the way of a directory is moved to its escaped place first: until then readers see it at the plain
-place, and afterwards, as they look there second, at the other.
+all, when it was linked. Where the bucket has versions, the old one was linked into the history before (`archive`), where it counts from the
+moment in which it is not the current version any more (`history`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat as stat_module
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from appliance.model.errors import ConflictError
-from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo
+from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo, Versioning
 from appliance_posix import metadata
-from appliance_posix.beneath import DIRECTORY, Anchors, make_directories, open_beneath
+from appliance_posix.archive import archive, protect, remove_past
 from appliance_posix.bucket import Bucket
-from appliance_posix.keypath import Location, Place, ancestors, locate
-from appliance_posix.objects import ABSENT, Found, check_conditions, check_write, find, require
-from appliance_posix.record import NO_FINGERPRINT, Fingerprint, Record, changed, info_of
+from appliance_posix.directories import InTheWayError, is_occupied, parent
+from appliance_posix.finding import require
+from appliance_posix.history import Past, counting, everything, new_stamp
+from appliance_posix.keypath import Location, ancestors, locate
+from appliance_posix.objects import Found, check_write, find
+from appliance_posix.record import Record, changed, info_of
+from appliance_posix.sealing import reseal
 from appliance_posix.staging import Staged
 
+T = TypeVar("T")
 # Rounds before giving up against others who prune, make and remove the same directories at the same time.
 _ROUNDS = 64
-
-
-class _InTheWayError(Exception):
-    """An object lies where a directory is needed; its lock is needed too."""
 
 
 def _nothing() -> None:
@@ -50,6 +49,24 @@ class Around(NamedTuple):
 AROUND_NOTHING = Around()
 
 
+def in_rounds(bucket: Bucket, key: str, locks: set[str], change: Callable[[set[str]], T]) -> T:
+    """`change(names locked)` under the locks of `key` and `locks`, again while others change the directories meanwhile."""
+    names = {key, *locks}
+    for _ in range(_ROUNDS):
+        with bucket.locked(names):
+            try:
+                return change(names)
+            except InTheWayError:
+                names.update(ancestors(key))
+            except (FileNotFoundError, FileExistsError, IsADirectoryError):
+                continue
+    raise ConflictError(
+        "Others keep changing the directories that this key lies in; try again.",
+        bucket=bucket.name,
+        key=key,
+    )
+
+
 def publish(
     bucket: Bucket,
     key: str,
@@ -60,30 +77,18 @@ def publish(
     around: Around = AROUND_NOTHING,
 ) -> ObjectInfo:
     """Make the staged bytes the object `key`, durably, if the conditions hold."""
-    staged.seal(bucket, key, record)
-    names = {key, *around.locks}
+    stamp = new_stamp(bucket)
+    staged.seal(bucket, key, changed(record, version_id=stamp.version_id, order=stamp.order))
+
+    def change(names: set[str]) -> ObjectInfo:
+        return _publish_locked(bucket, key, staged, conditions, around, names)
+
     try:
-        for _ in range(_ROUNDS):
-            with bucket.locked(names):
-                try:
-                    return _publish_locked(bucket, key, staged, conditions, around, names)
-                except _InTheWayError:
-                    names.update(ancestors(key))
-                except (FileNotFoundError, FileExistsError, IsADirectoryError):
-                    continue  # someone else changed the directories meanwhile
-        raise _too_much_company(bucket, key)  # noqa: TRY301  # cleaned up after like any other failure
+        return in_rounds(bucket, key, set(around.locks), change)
     except BaseException:
         if staged.record is not None and not staged.linked:
             metadata.forget(bucket, os.fstat(staged.fd).st_ino, staged.record)
         raise
-
-
-def _too_much_company(bucket: Bucket, key: str) -> ConflictError:
-    return ConflictError(
-        "Others keep changing the directories that this key lies in; try again.",
-        bucket=bucket.name,
-        key=key,
-    )
 
 
 def _publish_locked(
@@ -101,16 +106,65 @@ def _publish_locked(
         if current is not None:
             stack.enter_context(current)
         check_write(bucket, key, conditions, current)
+        past = settled(bucket, key, current)
+        _stamp(bucket, key, staged, current, past)
+        replaced = None
+        if current is not None and _is_kept(current, staged):
+            replaced = archive(bucket, key, current, past[0].order if past else 0)
         if staged.record is not None and staged.is_seal_old(bucket):
             staged.seal(bucket, key, staged.record)
-        _link(bucket, key, location, staged, current, names)
+        link_to_place(bucket, key, location, staged, current, names)
         around.after()
-        if current is not None:
+        if replaced is not None:
+            protect(bucket, key, replaced)
+        elif current is not None:
             metadata.forget(bucket, current.stat.st_ino, current.record)
-        return _published(bucket, key, staged)
+        info = published(bucket, key, staged)
+        remove_past(bucket, key, *(one for one in past if one.version_id == info.version_id))
+        return info
 
 
-def _published(bucket: Bucket, key: str, staged: Staged) -> ObjectInfo:
+def settled(bucket: Bucket, key: str, current: Found | None) -> list[Past]:
+    """The history, newest first, rid of what an interrupted change left; the key's lock is held."""
+    if bucket.versioning is Versioning.OFF:
+        return []
+    entries = everything(bucket, key)
+    past = counting(entries, current)
+    remove_past(bucket, key, *(one for one in entries if one not in past))
+    return past
+
+
+def _stamp(
+    bucket: Bucket, key: str, staged: Staged, current: Found | None, past: list[Past]
+) -> None:
+    """See that the new version is one by the bucket's state of now, and newer than all that is there."""
+    record = staged.record
+    if record is None:
+        return
+    if bucket.versioning is Versioning.OFF and not record.version_id:
+        return
+    newest = max(_known_order(current), past[0].order if past else 0)
+    stamp = new_stamp(bucket, newest)
+    same_kind = (record.version_id == stamp.version_id) or (
+        len(record.version_id) == len(stamp.version_id) and record.version_id != "null"
+    )
+    if same_kind and record.order > newest:
+        return
+    staged.seal(bucket, key, changed(record, version_id=stamp.version_id, order=stamp.order))
+
+
+def _known_order(current: Found | None) -> int:
+    record = current.record if current is not None else None
+    return record.order if record is not None else 0
+
+
+def _is_kept(current: Found, staged: Staged) -> bool:
+    """Whether the current version stays, as an old one."""
+    new = staged.record.version_id if staged.record is not None else ""
+    return bool(new) and current.info.version_id != new
+
+
+def published(bucket: Bucket, key: str, staged: Staged) -> ObjectInfo:
     """What is known about the object now; sealed once more if linking it took so long that its fingerprint does not fit any more."""
     window_ns = bucket.volume.features.ctime_window_ns
     stat = os.fstat(staged.fd)
@@ -118,10 +172,10 @@ def _published(bucket: Bucket, key: str, staged: Staged) -> ObjectInfo:
     if record is not None and not record.fingerprint.matches(stat, window_ns):
         record = staged.record = reseal(bucket, staged.fd, key, record)
         stat = os.fstat(staged.fd)
-    return info_of(key, stat, record, window_ns)
+    return info_of(key, stat, record, window_ns, version_id=bucket.version_id(stat, record))
 
 
-def _link(
+def link_to_place(
     bucket: Bucket,
     key: str,
     location: Location,
@@ -131,202 +185,41 @@ def _link(
 ) -> None:
     """Link the file to where the object is, or is to be."""
     if current is not None:
-        with _parent(bucket, key, current.place, names) as directory:
+        with parent(bucket, key, current.place, names) as directory:
             staged.link_over(bucket, directory, current.place.name)
         return
     for place in location.places():
-        with _parent(bucket, key, place, names) as directory:
+        with parent(bucket, key, place, names) as directory:
             try:
                 staged.link_new(bucket, directory, place.name)
                 return
             except FileExistsError:
-                if place is location.escaped or not _is_occupied(directory, place.name):
+                if place is location.escaped or not is_occupied(directory, place.name):
                     raise
 
 
-def _is_occupied(directory: int, name: bytes) -> bool:
-    """Whether something that cannot be an object has the name for good: a directory, a symlink, a device."""
-    mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-    return not stat_module.S_ISREG(mode)
+def replace_tags(
+    bucket: Bucket, key: str, tags: dict[str, str], version_id: str = ""
+) -> ObjectInfo:
+    """Change a version's tags in place."""
+    return _replace(bucket, key, version_id, lambda record: changed(record, tags=tags))
 
 
-@contextlib.contextmanager
-def _parent(bucket: Bucket, key: str, place: Place, names: set[str]) -> Iterator[int]:
-    """The directory of a place, made where missing; durable, with all its ancestors and what was linked in it, at the end."""
-    if not place.directory:
-        yield bucket.fd
-        os.fsync(bucket.fd)
-        return
-    fd = _make_parent(bucket, key, place.directory, names)
-    try:
-        yield fd
-        os.fsync(fd)
-        _make_durable(bucket, place.directory, fd)
-    finally:
-        os.close(fd)
+def replace_acl(bucket: Bucket, key: str, acl: bytes, version_id: str = "") -> ObjectInfo:
+    """Change a version's ACL in place."""
+    return _replace(bucket, key, version_id, lambda record: changed(record, acl=acl))
 
 
-def _make_parent(bucket: Bucket, key: str, directory: bytes, names: set[str]) -> int:
-    try:
-        return make_directories(bucket.volume.opener, bucket.fd, directory)
-    except OSError as error:
-        if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
-            raise
-    in_the_way = ancestors(key)
-    if not names.issuperset(in_the_way):
-        raise _InTheWayError
-    moved = [_step_aside(bucket, ancestor) for ancestor in in_the_way]
-    if not any(moved):
-        raise ConflictError(
-            "A file that is not an object (a symlink or a device) lies where a directory of this key is needed.",
-            bucket=bucket.name,
-            key=key,
-        )
-    return make_directories(bucket.volume.opener, bucket.fd, directory)
-
-
-def _step_aside(bucket: Bucket, key: str) -> bool:
-    """Move an object from its plain place to its escaped one; False if none was there. Its lock is held."""
-    location = locate(key)
-    found = find(bucket, key, location)
-    if found is None:
-        return False
-    with found:
-        if location.plain is None or found.place != location.plain:
-            return False
-        # The rename will touch ctime: take a new fingerprint before, so that no reader sees the ETag change.
-        if found.is_true and found.record is not None:
-            reseal(bucket, found.fd, key, found.record)
-        source = open_beneath(bucket.volume.opener, bucket.fd, location.plain.directory, DIRECTORY)
-        try:
-            target = make_directories(bucket.volume.opener, bucket.fd, location.escaped.directory)
-            try:
-                os.rename(
-                    location.plain.name,
-                    location.escaped.name,
-                    src_dir_fd=source,
-                    dst_dir_fd=target,
-                )
-                os.fsync(target)
-                _make_durable(bucket, location.escaped.directory, target)
-            finally:
-                os.close(target)
-            os.fsync(source)
-        finally:
-            os.close(source)
-    return True
-
-
-def reseal(bucket: Bucket, fd: int, key: str, record: Record, *, true: bool = True) -> Record:
-    """Store a changed record with a file in place. One atomic step; its fingerprint says "now" as ctime, which the step itself causes
-    (an xattr does; after a sidecar ctime is moved on purpose: the change must show in the version).
-
-    A file that was changed by hand (not `true`) keeps a fingerprint that does not match, and so its synthetic ETag.
-    """
-    stat = os.fstat(fd)
-    now = bucket.volume.clocks.now_ns()
-    fingerprint = Fingerprint(
-        stat.st_size, stat.st_mtime_ns, now, stat.st_ino, before_ns=stat.st_ctime_ns
-    )
-    changed_record = changed(record, fingerprint=fingerprint if true else NO_FINGERPRINT)
-    new = metadata.save(bucket, fd, stat, changed_record, key)
-    if not bucket.volume.features.xattrs:
-        with contextlib.suppress(PermissionError):  # somebody else's file
-            os.fchmod(fd, stat_module.S_IMODE(stat.st_mode))
-    os.fsync(fd)
-    if record.spilled and record.spilled != new.spilled:
-        metadata.forget(bucket, stat.st_ino, record)
-    return new
-
-
-def _make_durable(bucket: Bucket, directory: bytes, fd: int) -> None:
-    """fsync the directories above `directory`, once in the life of this process: others may have made them and not yet come to it."""
-    top = os.fstat(bucket.fd).st_ino
-    durable = bucket.volume.durable
-    inode = os.fstat(fd).st_ino
-    made: list[tuple[bytes, int]] = []
-    path = directory
-    with contextlib.closing(Anchors(bucket.volume.opener, bucket.fd)) as anchors:
-        while path and (top, path, inode) not in durable:
-            made.append((path, inode))
-            path = path.rpartition(b"/")[0]
-            try:
-                above = anchors.open(path, DIRECTORY)
-            except OSError as error:
-                if error.errno in ABSENT:
-                    return  # moved away by hand, with what was just put in it
-                raise
-            try:
-                os.fsync(above)
-                inode = os.fstat(above).st_ino
-            finally:
-                os.close(above)
-    for path, inode in made:
-        durable.add(top, path, inode)
-
-
-def remove(bucket: Bucket, key: str, conditions: Conditions = NO_CONDITIONS) -> bool:
-    """Delete an object, durably; False if there was none. Directories that this empties go too."""
-    location = locate(key)
-    with bucket.locked({key}):
-        current = find(bucket, key, location)
-        if current is None:
-            check_conditions(bucket, key, conditions, None)
-            return False
-        with current:
-            check_conditions(bucket, key, conditions, current)
-            # Escaped first: were plain removed first, a stale escaped one would come to light.
-            for place in reversed(list(location.places())):
-                _unlink(bucket, place)
-            metadata.forget(bucket, current.stat.st_ino, current.record)
-    return True
-
-
-def _unlink(bucket: Bucket, place: Place) -> None:
-    try:
-        fd = open_beneath(bucket.volume.opener, bucket.fd, place.directory, DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        if _is_occupied(fd, place.name):
-            return
-        os.unlink(place.name, dir_fd=fd)
-        os.fsync(fd)
-    except FileNotFoundError:
-        return
-    finally:
-        os.close(fd)
-    prune(bucket, place.directory)
-
-
-def prune(bucket: Bucket, directory: bytes) -> None:
-    """Remove `directory` and those above it while they are empty. Not made durable: an empty directory is no key."""
-    top = os.fstat(bucket.fd).st_ino
-    with contextlib.closing(Anchors(bucket.volume.opener, bucket.fd)) as anchors:
-        while directory:
-            above, _, name = directory.rpartition(b"/")
-            try:
-                fd = anchors.open(above, DIRECTORY)
-            except OSError:
-                return
-            try:
-                os.rmdir(name, dir_fd=fd)
-                if not bucket.volume.features.local:
-                    # A CephFS server makes others who use this directory wait, up to 5 s, until somebody wants this on disk.
-                    os.fsync(fd)
-            except OSError:
-                return
-            finally:
-                os.close(fd)
-            bucket.volume.durable.forget(top, directory)
-            directory = above
-
-
-def replace_tags(bucket: Bucket, key: str, tags: dict[str, str]) -> ObjectInfo:
-    """Change an object's tags in place."""
-    location = locate(key)
-    with bucket.locked({key}), require(bucket, key, location) as found:
-        window = bucket.volume.features.ctime_window_ns
+def _replace(
+    bucket: Bucket, key: str, version_id: str, change: Callable[[Record], Record]
+) -> ObjectInfo:
+    with bucket.locked({key}), require(bucket, key, version_id=version_id) as found:
         record = found.record or Record(etag=found.info.etag, headers=found.info.headers)
-        saved = reseal(bucket, found.fd, key, changed(record, tags=tags), true=found.is_true)
-        return info_of(key, os.fstat(found.fd), saved, window)
+        saved = reseal(bucket, found.fd, key, change(record), true=found.is_true)
+        return info_of(
+            key,
+            os.fstat(found.fd),
+            saved,
+            bucket.volume.features.ctime_window_ns,
+            version_id=found.info.version_id,
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 import msgspec
 
@@ -16,9 +17,10 @@ from appliance.model.names import key_text
 from appliance_posix import buckets, uploads
 from appliance_posix.beneath import DIRECTORY, open_beneath
 from appliance_posix.bucket import Bucket
+from appliance_posix.history import everything, open_past
 from appliance_posix.keypath import locate
-from appliance_posix.metadata import SIDECAR, read_sidecar
-from appliance_posix.objects import find
+from appliance_posix.metadata import SIDECAR, VanishedSidecarError, read_sidecar
+from appliance_posix.objects import Found, find
 from appliance_posix.staging import STAGING
 from appliance_posix.volume import PRIVATE, Volume
 
@@ -100,13 +102,24 @@ def _is_orphan(bucket: Bucket, name: bytes) -> bool:
     key = key_text(record.key)
     inode, _, token = os.fsdecode(name).partition(".")
     with bucket.locked({key}):
-        found = find(bucket, key, locate(key))
-        if found is None:
-            return True
-        with found:
-            if f"{found.stat.st_ino:x}" != inode:
-                return True
-            return bool(token) and (found.record is None or found.record.spilled != token)
+        for found in _files_of(bucket, key):
+            with found:
+                if f"{found.stat.st_ino:x}" == inode:
+                    other = found.record is None or found.record.spilled != token
+                    return bool(token) and other
+    return True
+
+
+def _files_of(bucket: Bucket, key: str) -> Iterator[Found]:
+    """The current version, then the old ones."""
+    current = find(bucket, key, locate(key))
+    if current is not None:
+        yield current
+    for past in everything(bucket, key):
+        with contextlib.suppress(VanishedSidecarError):
+            found = open_past(bucket, key, past)
+            if found is not None:
+                yield found
 
 
 def _names(directory: int | None) -> list[bytes]:

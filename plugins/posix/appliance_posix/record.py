@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.model.objects import ObjectInfo
+from appliance.model.objects import NULL_VERSION, ObjectInfo
 
 FORMAT = b"\x01"
 # Setting the xattr and giving the file its name touch ctime once more after the fingerprint was taken; this much later it may be.
@@ -49,6 +49,10 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
             )
         )
 
+    def matches_bytes(self, stat: os.stat_result) -> bool:
+        """The same for a file that has only been renamed, linked or copied (`cp -a`) since."""
+        return self.size == stat.st_size and self.mtime_ns == stat.st_mtime_ns
+
 
 NO_FINGERPRINT = Fingerprint(-1, 0, 0, 0)
 
@@ -70,9 +74,16 @@ class Record(
         "part_checksums": "q",
         "spilled": "s",
         "key": "n",
+        "owner": "o",
+        "acl": "a",
+        "version_id": "v",
+        "order": "w",
     },
 ):
-    """Everything about an object but its bytes. `spilled`: token of the sidecar file that has the rest. `key`: in sidecars."""
+    """Everything about an object but its bytes. `spilled`: token of the sidecar file that has the rest. `key`: in sidecars.
+
+    `version_id` and `order` (`versions`) are "" and 0 for what was written while its bucket had no versions.
+    """
 
     etag: str
     fingerprint: Fingerprint = NO_FINGERPRINT
@@ -85,6 +96,10 @@ class Record(
     part_checksums: tuple[dict[str, str], ...] = ()
     spilled: str = ""
     key: bytes = b""
+    owner: str = ""
+    acl: bytes = b""
+    version_id: str = ""
+    order: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -123,9 +138,15 @@ def synthetic_etag(stat: os.stat_result) -> str:
 
 
 def info_of(
-    key: str, stat: os.stat_result, record: Record | None, window_ns: int = CTIME_WINDOW_NS
+    key: str,
+    stat: os.stat_result,
+    record: Record | None,
+    window_ns: int = CTIME_WINDOW_NS,
+    *,
+    version_id: str = "",
+    archived: bool = False,
 ) -> ObjectInfo:
-    """What is known about a file that holds object `key`."""
+    """What is known about a file that holds object `key`. `archived`: an old version of it, which has been linked and renamed since."""
     if record is None:
         return ObjectInfo(
             key=key,
@@ -134,8 +155,10 @@ def info_of(
             version=version_of(stat),
             modified_ns=stat.st_mtime_ns,
             headers=guessed_headers(key),
+            version_id=version_id,
         )
-    true = record.fingerprint.matches(stat, window_ns)
+    fingerprint = record.fingerprint
+    true = fingerprint.matches_bytes(stat) if archived else fingerprint.matches(stat, window_ns)
     return ObjectInfo(
         key=key,
         size=stat.st_size,
@@ -149,7 +172,22 @@ def info_of(
         part_sizes=record.part_sizes if true else (),
         part_checksums=record.part_checksums if true else (),
         tag_count=len(record.tags),
+        version_id=version_id,
+        owner=record.owner,
+        acl=record.acl,
     )
+
+
+def version_id_of(stat: os.stat_result, record: Record | None) -> str:
+    """The version id of a current file, in a bucket that has, or had, versions.
+
+    A file keeps its id while it is the same file, or the same bytes (restored from a backup); what else lies there is the null version.
+    """
+    if record is None or not record.version_id:
+        return NULL_VERSION
+    fingerprint = record.fingerprint
+    same = fingerprint.inode == stat.st_ino or fingerprint.matches_bytes(stat)
+    return record.version_id if same else NULL_VERSION
 
 
 def guessed_headers(key: str) -> dict[str, str]:

@@ -24,23 +24,35 @@ _WRITEBACK_BYTES = 16 << 20
 class Staged:
     """Owns `fd`, and the name if it has one. Blocking; one thread at a time."""
 
-    def __init__(self, bucket: Bucket) -> None:
-        directory = bucket.private(STAGING)
+    def __init__(self, bucket: Bucket | None, *, fd: int = -1) -> None:
+        """In `bucket`; or, by `adopt`, around `fd`."""
         self.name: bytes | None = None
         self.size = 0
         self.linked = False  # published
         self._written_back = 0
         self._sealed_s = 0.0
         self.record: Record | None = None
+        self.fd, self._directory = fd, -1
+        if bucket is not None:
+            self._create(bucket)
+
+    def _create(self, bucket: Bucket) -> None:
+        directory = bucket.private(STAGING)
         if bucket.volume.features.tmpfile:
             self.fd = os.open(b".", os.O_RDWR | O_TMPFILE | os.O_CLOEXEC, 0o666, dir_fd=directory)
-            self._directory = -1
         else:
             name = secrets.token_hex(16).encode()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self.fd = os.open(name, flags, 0o666, dir_fd=directory)
             self.name = name
             self._directory = os.dup(directory)
+
+    @classmethod
+    def adopt(cls, fd: int, record: Record | None) -> Staged:
+        """An open file that has a name elsewhere, to be linked once more. Takes over `fd`."""
+        staged = cls(None, fd=fd)
+        staged.linked, staged.record = True, record
+        return staged
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append."""

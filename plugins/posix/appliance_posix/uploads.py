@@ -105,6 +105,7 @@ class Upload:
             checksums=options.checksums,
             checksum_type=options.checksum_type,
             storage_class=options.headers.get("x-amz-storage-class", ""),
+            owner=options.owner,
         )
 
     def part(self, number: int) -> Part | None:
