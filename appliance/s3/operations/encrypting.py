@@ -9,13 +9,17 @@ from __future__ import annotations
 from appliance.model.errors import AccessDeniedError
 from appliance.model.names import check_key
 from appliance.plugin import Body, BytesBody
-from appliance.s3.http.response import Response, render_fields
+from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, Operate
-from appliance.s3.operations.forwarding import forward_request, require_forwarding, streamed
+from appliance.s3.operations.forwarding import (
+    answer_fields,
+    forward_request,
+    require_forwarding,
+    streamed,
+)
 from appliance.s3.operations.payload import with_payload
 from appliance.s3.wire.encryption import check_customer_key
 from appliance.s3.wire.errors import InvalidRequestError, MissingContentLengthError
-from appliance.s3.wire.forwarding import answered_headers
 from appliance.s3.wire.operations import Operation
 
 _NOWHERE = "Server Side Encryption with Customer provided keys is not implemented for this bucket: its storage does not encrypt."
@@ -43,7 +47,7 @@ async def put_encrypted(call: Call) -> Response:
         if body.size is None:
             raise MissingContentLengthError
         answer, document = await call.cache.forward_write(forward_request(call, body))
-        return Response(answer.status, render_fields(answered_headers(answer.headers)), document)
+        return Response(answer.status, answer_fields(call, answer), document)
 
     return await with_payload(call, (), store)
 

@@ -20,7 +20,9 @@ from appliance.s3.operations.call import Call
 from appliance.s3.operations.payload import read_document
 from appliance.s3.wire.forwarding import answered_headers, forwarded_headers, forwarded_query
 from appliance.s3.wire.operations import Operation as Op
+from appliance.s3.wire.version_ids import opened_version_id, sealed_version_id
 
+_VERSION_ID = "versionId"
 _REACHING_OUT = frozenset(
     {
         Op.PutBucketAnalyticsConfiguration,
@@ -109,9 +111,31 @@ def forward_request(call: Call, body: Body) -> ForwardRequest:
         method=call.request.request.method,
         bucket=call.bucket,
         key=call.key,
-        query=forwarded_query(call.query),
+        query=_query(call),
         headers=forwarded_headers(call.headers),
         body=body,
+    )
+
+
+def _query(call: Call) -> tuple[tuple[str, str], ...]:
+    """Parameters for the upstream; a version's id is its own there."""
+    opened = {
+        _VERSION_ID: opened_version_id(call.query[_VERSION_ID], call.bucket, call.key, call.secret)
+        for _ in call.query.keys() & {_VERSION_ID}
+    }
+    return forwarded_query({**call.query, **opened})
+
+
+def answer_fields(call: Call, answer: ForwardAnswer) -> bytes:
+    """Header lines of the upstream's answer; a version's id is ours here."""
+    return render_fields(
+        (
+            name,
+            sealed_version_id(value, call.bucket, call.key, call.secret)
+            if name.lower() == "x-amz-version-id"
+            else value,
+        )
+        for name, value in answered_headers(answer.headers)
     )
 
 
@@ -123,7 +147,7 @@ async def streamed(call: Call, request: ForwardRequest) -> Response:
     except BaseException:
         await stack.aclose()
         raise
-    fields = render_fields(answered_headers(answer.headers))
+    fields = answer_fields(call, answer)
     if request.method == "HEAD" or answer.size == 0:
         await stack.aclose()
         return Response(answer.status, fields, content_length=answer.size)
