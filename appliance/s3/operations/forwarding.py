@@ -119,11 +119,11 @@ def forward_request(call: Call, body: Body) -> ForwardRequest:
 
 def _query(call: Call) -> tuple[tuple[str, str], ...]:
     """Parameters for the upstream; a version's id is its own there."""
-    opened = {
-        _VERSION_ID: opened_version_id(call.query[_VERSION_ID], call.bucket, call.key, call.secret)
-        for _ in call.query.keys() & {_VERSION_ID}
-    }
-    return forwarded_query({**call.query, **opened})
+    query = dict(call.query)
+    if _VERSION_ID in query:
+        version_id = query[_VERSION_ID]
+        query[_VERSION_ID] = opened_version_id(version_id, call.bucket, call.key, call.secret)
+    return forwarded_query(query)
 
 
 def answer_fields(call: Call, answer: ForwardAnswer) -> bytes:
