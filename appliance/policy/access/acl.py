@@ -85,8 +85,10 @@ OBJECT_ONLY = frozenset({"bucket-owner-read", "bucket-owner-full-control"})
 
 
 def shown(acl: Acl, owner: str) -> Grants:
-    """The grants as S3 lists them."""
-    return (_full(owner),) if acl is None else acl
+    """The grants as they are listed: to groups first, as canned ACLs have them."""
+    if acl is None:
+        return (_full(owner),)
+    return tuple(sorted(acl, key=lambda grant: grant.grantee not in GROUPS))
 
 
 def is_public(acl: Acl) -> bool:

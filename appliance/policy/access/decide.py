@@ -33,7 +33,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     """One action that an operation takes, and what besides a policy can give it.
 
     `by_bucket`, `by_object`: the grant in the bucket's or object's ACL that does, if any. `of_object`: whose the object is matters: its
-    owner may, the bucket's owner may not with others' objects.
+    owner may, the bucket's owner may not with others' objects. `implied`: another need of the same request gives it, if nothing denies it.
     """
 
     action: str
@@ -41,6 +41,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     by_bucket: Permission | None = None
     by_object: Permission | None = None
     of_object: bool = False
+    implied: bool = False
 
 
 class ObjectAccess(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ def decide(facts: Facts) -> Allow | Deny:
     denied, allowed = _by_policy(facts)
     if denied is not None and not (need.action in POLICY_ACTIONS and (owns_bucket or caller.admin)):
         return Deny(f"denied by statement {denied.sid or '(without Sid)'} of the policy")
-    if caller.admin:
+    if caller.admin or need.implied:
         return ALLOW
     unknown = need.of_object and facts.object is None and not bucket.enforced
     if _own_object(facts):

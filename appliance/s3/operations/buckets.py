@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import trio
 
-from appliance.model.errors import BucketExistsError, NoSuchBucketError
+from appliance.model.errors import ApplianceError, BucketExistsError, NoSuchBucketError
 from appliance.model.names import check_new_bucket_name
-from appliance.policy.access.bucket import OWNER, OWNERSHIP, Ownership, acl_change
+from appliance.policy.access.bucket import ACL, OWNER, OWNERSHIP, Ownership, acl_change
 from appliance.policy.access.errors import AclNotSupportedError, AclWithOwnershipError
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
@@ -14,13 +16,8 @@ from appliance.s3.operations.owning import grantees
 from appliance.s3.operations.payload import read_document
 from appliance.s3.wire.access_faults import BucketTakenError
 from appliance.s3.wire.errors import InvalidArgumentValueError, InvalidLocationError
-from appliance.s3.wire.grants import acl_of_headers
+from appliance.s3.wire.grants import acl_of_headers, says_acl
 from appliance.s3.wire.xml import parse, render
-
-_UNVERSIONED = (
-    b'<?xml version="1.0" encoding="UTF-8"?>\n'
-    b'<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>'
-)
 
 
 async def list_buckets(call: Call) -> Response:
@@ -40,7 +37,7 @@ async def create_bucket(call: Call) -> Response:
     settings = _first_settings(call)
     async with call.context.gate.naming(call.bucket):
         if await _exists(call):
-            if call.context.gate.bucket(call.bucket).owner != call.identity.account_id:
+            if not _is_that(call, settings):
                 raise BucketTakenError(extra={"BucketName": call.bucket})
         else:
             await _create(call, settings)
@@ -68,6 +65,14 @@ def _first_settings(call: Call) -> dict[str, bytes | None]:
     }
 
 
+def _is_that(call: Call, settings: dict[str, bytes | None]) -> bool:
+    """Whether the bucket that is there is the caller's, and its ACL the one that is asked for, if one is."""
+    there = call.context.bucket_settings.of(call.bucket)
+    if call.context.gate.bucket(call.bucket).owner != call.identity.account_id:
+        return False
+    return not says_acl(call.headers) or there.get(ACL) == settings[ACL]
+
+
 async def _exists(call: Call) -> bool:
     try:
         await call.cache.head_bucket(call.bucket)
@@ -84,8 +89,8 @@ async def _create(call: Call, settings: dict[str, bytes | None]) -> None:
     try:
         await call.cache.create_bucket(call.bucket)
     except BaseException as error:
-        with trio.CancelScope(shield=True):
-            # Cancelled, it may have been created all the same.
+        # Cancelled, it may have been created all the same.
+        with trio.CancelScope(shield=True), contextlib.suppress(ApplianceError):
             if isinstance(error, BucketExistsError) or not await _exists(call):
                 await kept.drop(call.bucket)
         if isinstance(error, BucketExistsError):
@@ -106,9 +111,15 @@ async def delete_bucket(call: Call) -> Response:
 
 
 async def get_bucket_versioning(call: Call) -> Response:
-    """Never enabled, never suspended: an empty configuration. Clients ask before they decide how to delete."""
-    await call.cache.head_bucket(call.bucket)
-    return xml(_UNVERSIONED)
+    """Never enabled: an empty configuration. Clients ask before they decide how to delete."""
+    return xml(render.versioning(await call.cache.get_versioning(call.bucket)))
+
+
+async def put_bucket_versioning(call: Call) -> Response:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketVersioning.html."""
+    state = parse.parse_versioning(await read_document(call))
+    await call.cache.put_versioning(call.bucket, state)
+    return empty(200)
 
 
 async def get_bucket_location(call: Call) -> Response:

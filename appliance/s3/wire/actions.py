@@ -187,7 +187,8 @@ _OF_VERSIONS = {
     )
 }
 _MAKES_OBJECT = frozenset({Op.PutObject, Op.CopyObject, Op.CreateMultipartUpload})
-_SETS_ACL = Need(action="s3:PutObjectAcl", writes=True, by_bucket=_WRITE)
+# Who may put an object may say whose it is to be: policies that want full control for the bucket's owner allow no more than PutObject.
+_SETS_ACL = Need(action="s3:PutObjectAcl", writes=True, implied=True)
 _SETS_TAGS = Need(action="s3:PutObjectTagging", writes=True, by_bucket=_WRITE)
 _DELETE = NEEDS[Op.DeleteObject][0]
 _DELETE_VERSION = Need(action="s3:DeleteObjectVersion", writes=True)
