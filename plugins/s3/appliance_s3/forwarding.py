@@ -238,20 +238,23 @@ class _Answer(ForwardAnswer):
         self._sender = sender
         self._ended = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        # No generator: whoever stops in the middle leaves nothing behind that wants to be finished.
+        return self
+
+    async def __anext__(self) -> bytes:
         upstream = self._sender.upstream
-        while True:
-            try:
-                chunk = await upstream.host.run_blocking(self._read)
-            except Exception as error:
-                raise BackendUnavailableError(
-                    f"The upstream of backend {upstream.name} broke off its answer."
-                ) from error
-            if not chunk:
-                self._ended = True
-                return
-            upstream.counts["read_bytes"] += len(chunk)
-            yield chunk
+        try:
+            chunk = await upstream.host.run_blocking(self._read)
+        except Exception as error:
+            raise BackendUnavailableError(
+                f"The upstream of backend {upstream.name} broke off its answer."
+            ) from error
+        if not chunk:
+            self._ended = True
+            raise StopAsyncIteration
+        upstream.counts["read_bytes"] += len(chunk)
+        return chunk
 
     def _read(self) -> bytes:
         data: bytes = self._raw.read(_READ_BYTES, decode_content=False)
