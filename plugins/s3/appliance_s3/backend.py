@@ -266,7 +266,8 @@ class S3Backend(Backend):
         """
         try:
             info = await self._head(where, place)
-        except NoSuchKeyError:
+        except (NoSuchKeyError, InvalidArgumentError):
+            # The latter: an upload that was begun with a client's own key, without which nobody is told anything.
             info = None
         if info is not None and (not etag or info.etag == etag):
             return info

@@ -60,6 +60,8 @@ CODES: dict[str, type[ApplianceError]] = {
     "InvalidRange": errors.InvalidRangeError,
     "InvalidArgument": errors.InvalidArgumentError,
     "InvalidRequest": errors.InvalidArgumentError,
+    # A HEAD has no body to say more: of an object that is encrypted with a key that was not given, for one.
+    "400": errors.InvalidArgumentError,
     "InvalidURI": errors.InvalidKeyError,
     "InvalidObjectName": errors.InvalidKeyError,
     "KeyTooLongError": errors.KeyTooLongError,

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from appliance.s3.operations.forwarding import FORWARDED
 from appliance.s3.operations.table import OPERATIONS
+from appliance.s3.wire.listing import sealed_upload_id
 from appliance.s3.wire.version_ids import sealed_version_id
 from tests.support.recording_upstream import KEYS, RecordingUpstream, recording_upstream
 from tests.support.s3_backends import make_backend
@@ -187,6 +188,34 @@ async def test_a_write_with_a_key_makes_the_cache_forget(pair):
     del upstream.answers["PUT", "/bucket/k"]
     assert (await node.request("PUT", "/bucket/k", b"new", SSE_C)).status == 200
     assert node.cache.head_nowait("bucket", "k") is None
+
+
+async def test_an_upload_in_parts_with_a_key(pair):
+    node, upstream = pair
+    begun = b"<InitiateMultipartUploadResult><UploadId>2~a&amp;b</UploadId></InitiateMultipartUploadResult>"
+    upstream.answer("POST", "/bucket/k?uploads=", 200, begun, Content_Type="application/xml")
+    reply = await node.request(
+        "POST", "/bucket/k?uploads", b"", {**SSE_C, "x-amz-checksum-algorithm": "CRC32"}
+    )
+    assert reply.status == 200
+    assert upstream.last().headers["x-amz-server-side-encryption-customer-algorithm"] == "AES256"
+    sealed = sealed_upload_id("2~a&b", "bucket", "k", b"seals")
+    assert f"<UploadId>{sealed}</UploadId>".encode() in reply.body
+    part = "/bucket/k?partNumber=3&uploadId=2~a%26b"
+    upstream.answer("PUT", part, 200, ETag='"part"')
+    reply = await node.request("PUT", f"/bucket/k?partNumber=3&uploadId={sealed}", b"data", SSE_C)
+    assert (reply.status, reply.headers["etag"]) == (200, '"part"')
+    assert (upstream.last().target, upstream.last().body) == (part, b"data")
+    reply = await node.request("PUT", "/bucket/k?partNumber=3&uploadId=made-up", b"data", SSE_C)
+    assert (reply.status, b"NoSuchUpload" in reply.body) == (404, True)
+    # Completing it, nobody can be told of the object without the key: it is there all the same.
+    done = b"<CompleteMultipartUploadResult><ETag>&quot;whole-1&quot;</ETag></CompleteMultipartUploadResult>"
+    upstream.answer("POST", "/bucket/k?uploadId=2~a%26b", 200, done, Content_Type="application/xml")
+    upstream.answer("HEAD", "/bucket/k", 400)
+    parts = b"<CompleteMultipartUpload><Part><PartNumber>3</PartNumber><ETag>part</ETag></Part></CompleteMultipartUpload>"
+    reply = await node.request("POST", f"/bucket/k?uploadId={sealed}", parts)
+    assert (reply.status, b"whole-1" in reply.body) == (200, True)
+    assert (await node.request("HEAD", "/bucket/k")).status == 400
 
 
 BROKEN = {
