@@ -197,7 +197,7 @@ async def test_a_bucket_in_another_region_is_left_to_boto3() -> None:
             assert (await backend.head("bucket", "key")).size == 7
             assert "amz-sdk-request" in server.requests[1].lower()
         else:
-            with pytest.raises(errors.BackendError):
+            with pytest.raises(errors.InvalidArgumentError):
                 await backend.head("bucket", "key")
 
 
