@@ -15,6 +15,7 @@ from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.owning import grantees
 from appliance.s3.operations.payload import read_document
 from appliance.s3.wire.access_faults import BucketTakenError
+from appliance.s3.wire.bucket_listing import buckets_query, page_of
 from appliance.s3.wire.errors import InvalidArgumentValueError, InvalidLocationError
 from appliance.s3.wire.grants import acl_of_headers, says_acl
 from appliance.s3.wire.xml import parse, render
@@ -23,9 +24,20 @@ from appliance.s3.wire.xml import parse, render
 async def list_buckets(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html."""
     gate = call.context.gate
+    region, account_id = call.context.settings.region, call.identity.account_id
+    query = buckets_query(call.query, account_id, call.secret)
     found = await call.cache.list_buckets()
     mine = [bucket for bucket in found if gate.may_see(call.identity, bucket.name)]
-    return xml(render.list_buckets(mine, call.identity))
+    page = page_of(mine, query, region, account_id, call.secret)
+    return xml(
+        render.list_buckets(
+            page.buckets,
+            call.identity,
+            token=page.token,
+            prefix=query.prefix,
+            region=region if query.asked else "",
+        )
+    )
 
 
 async def create_bucket(call: Call) -> Response:

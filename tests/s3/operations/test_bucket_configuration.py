@@ -102,3 +102,31 @@ async def test_a_new_bucket_has_nothing_of_an_old_one_of_its_name(node: RunningE
     await node.call(s3.create_bucket, Bucket="again")
     with pytest.raises(ClientError, match="NoSuchCORSConfiguration"):
         await node.call(s3.get_bucket_cors, Bucket="again")
+
+
+async def test_buckets_come_in_pages(node: RunningEndpoint):
+    names = ["bucket", *(f"paged-{number}" for number in range(5))]
+    for name in names[1:]:
+        await node.call(node.s3.create_bucket, Bucket=name)
+    whole = await node.call(node.s3.list_buckets)
+    assert [item["Name"] for item in whole["Buckets"]] == names
+    assert "ContinuationToken" not in whole
+    pages = node.s3.get_paginator("list_buckets").paginate(
+        PaginationConfig={"PageSize": 2}, Prefix="paged-"
+    )
+    found = await node.call(lambda: list(pages))
+    assert [[item["Name"] for item in page["Buckets"]] for page in found] == [
+        names[1:3],
+        names[3:5],
+        names[5:],
+    ]
+    assert {item["BucketRegion"] for page in found for item in page["Buckets"]} == {"us-east-1"}
+    assert found[0]["Prefix"] == "paged-"
+    elsewhere = await node.call(node.s3.list_buckets, BucketRegion="eu-west-1")
+    assert elsewhere["Buckets"] == []
+
+
+@pytest.mark.parametrize("query", ["max-buckets=0", "max-buckets=10001", "max-buckets=x", "max-buckets=-1", "continuation-token=bucket"])  # fmt: skip
+async def test_pages_of_buckets_that_cannot_be(node: RunningEndpoint, query: str):
+    reply = await node.request("GET", f"/?{query}")
+    assert (reply.status, b"InvalidArgument" in reply.body) == (400, True)

@@ -107,13 +107,25 @@ def _storage_class(info: ObjectInfo) -> str:
 # --- buckets ------------------------------------------------------------------------------------------
 
 
-def list_buckets(buckets: Sequence[BucketInfo], owner: Person) -> bytes:
-    """ListAllMyBucketsResult."""
+def list_buckets(
+    buckets: Sequence[BucketInfo],
+    owner: Person,
+    *,
+    token: str = "",
+    prefix: str = "",
+    region: str = "",
+) -> bytes:
+    """ListAllMyBucketsResult. `region`, `prefix` and `token` (where the next page begins) are told to those who asked for pages."""
+    where = element("BucketRegion", region) if region else ""
     rows = "".join(
-        f"<Bucket>{element('Name', one.name)}{element('CreationDate', iso_time(one.created_ns))}</Bucket>"
+        f"<Bucket>{element('Name', one.name)}{element('CreationDate', iso_time(one.created_ns))}{where}</Bucket>"
         for one in buckets
     )
-    return _document("ListAllMyBucketsResult", _owner(owner), f"<Buckets>{rows}</Buckets>")
+    more = element("ContinuationToken", token) if token else ""
+    below = element("Prefix", prefix) if prefix else ""
+    return _document(
+        "ListAllMyBucketsResult", _owner(owner), f"<Buckets>{rows}</Buckets>{more}{below}"
+    )
 
 
 def bucket_location(region: str) -> bytes:
