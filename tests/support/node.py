@@ -109,6 +109,15 @@ class Node:
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
 
+    def add_account(self, name: str, role: str = "user") -> dict[str, str]:
+        """What `appliance accounts add` says: access_key, secret_key, account_id ..."""
+        argv = [str(APPLIANCE), "accounts", "add", name, "--role", role, "--json"]
+        argv += ["--config", str(self.directory / "appliance.toml"), "--data", str(self.data)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        issued: dict[str, str] = json.loads(done.stdout)
+        return issued
+
     def admin(self, path: str) -> tuple[int, str]:
         """Status and text of a page of the admin listener."""
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
