@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from appliance.s3.settings import S3Settings
+from tests.support.people import ALICE, BOB, READER, As, people
 from tests.support.raw_http import Reply
-from tests.support.s3_endpoint import RunningEndpoint, running_endpoint
+from tests.support.s3_endpoint import ACCESS_KEY, SECRET_KEY, RunningEndpoint, running_endpoint
 
 BOUNDARY = "----formboundary"
 
@@ -224,3 +226,39 @@ async def test_virtual_hosts_get_forms_too(tmp_path):
         await client.send(head.encode() + body)
         reply = await client.reply()
         assert (reply.status, reply.headers["location"]) == (204, "http://bucket.s3.test/k")
+
+
+# --- accounts -------------------------------------------------------------------------------
+
+
+async def form_of(node: RunningEndpoint, who: As, bucket: str, **given: str) -> Reply:
+    """Send a form that this account signed."""
+    conditions = [{name: value} for name, value in given.items()]
+    post = who.client.generate_presigned_post(bucket, "k", Conditions=conditions)
+    fields = {name: str(value) for name, value in post["fields"].items()}
+    return await send(node, form({**fields, **given}, b"content"), f"/{bucket}")
+
+
+async def test_a_form_may_what_its_signer_may(tmp_path):
+    keys = people(ACCESS_KEY, SECRET_KEY)
+    async with running_endpoint(tmp_path, credentials=keys) as node:
+        alice, bob, reader = (As(node.url, who) for who in (ALICE, BOB, READER))
+        await alice.create_bucket(Bucket="hers")
+        assert (await form_of(node, alice, "hers")).status == 204
+        for who in (bob, reader):
+            reply = await form_of(node, who, "hers")
+            assert (reply.status, b"AccessDenied" in reply.body) == (403, True)
+        reply = await send(node, form({"key": "k"}, b"anonymous"), "/hers")
+        assert (reply.status, b"AccessDenied" in reply.body) == (403, True)
+        statement = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": "arn:aws:s3:::hers/open/*",
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        await alice.put_bucket_policy(Bucket="hers", Policy=policy)
+        assert (await send(node, form({"key": "open/k"}, b"anonymous"), "/hers")).status == 204
+        assert (await send(node, form({"key": "k"}, b"anonymous"), "/hers")).status == 403
+        found = await node.call(node.s3.get_object, Bucket="hers", Key="k")
+        assert await node.call(found["Body"].read) == b"content"
