@@ -15,9 +15,10 @@ from appliance.s3.operations.forwarding import FORWARDED
 from appliance.s3.operations.table import OPERATIONS
 from appliance.s3.wire.listing import sealed_upload_id
 from appliance.s3.wire.version_ids import sealed_version_id
+from tests.support.people import ALICE, BOB, As, people
 from tests.support.recording_upstream import KEYS, RecordingUpstream, recording_upstream
 from tests.support.s3_backends import make_backend
-from tests.support.s3_endpoint import ACCESS_KEY, RunningEndpoint, running_endpoint
+from tests.support.s3_endpoint import ACCESS_KEY, SECRET_KEY, RunningEndpoint, running_endpoint
 
 KEY = bytes(range(32))
 SSE_C = {
@@ -252,3 +253,40 @@ async def test_where_storage_does_not_encrypt_it_is_said(node: RunningEndpoint):
         await node.call(
             node.s3.create_multipart_upload, Bucket="bucket", Key="k", SSECustomerAlgorithm="AES256", SSECustomerKey=KEY
         )  # fmt: skip
+
+
+# --- accounts -----------------------------------------------------------------------------------
+
+
+async def test_who_may_not_is_not_passed_on(tmp_path: Path):
+    async with recording_upstream() as upstream:
+        upstream.answer("HEAD", "/hers", 404)
+        backend = make_backend(upstream.endpoint, *KEYS)
+        keys = people(ACCESS_KEY, SECRET_KEY)
+        async with running_endpoint(tmp_path, backend=backend, credentials=keys) as node:
+            alice, bob = As(node.url, ALICE), As(node.url, BOB)
+            await alice.create_bucket(Bucket="hers")
+            del upstream.answers["HEAD", "/hers"]
+            upstream.answer("GET", "/hers?lifecycle=", 200, RULES)
+            assert await alice.code("get_bucket_lifecycle_configuration", Bucket="hers") == ""
+            before = len(upstream.received)
+            for name in ("get_bucket_lifecycle_configuration", "get_bucket_replication"):
+                assert await bob.code(name, Bucket="hers") == "AccessDenied"
+            key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": KEY}
+            assert (
+                await bob.code("put_object", Bucket="hers", Key="k", Body=b"1", **key)
+                == "AccessDenied"
+            )
+            assert await bob.code("get_object", Bucket="hers", Key="k", **key) == "AccessDenied"
+            # Her own bucket, but it would write to others' with the appliance's permissions.
+            rule = {
+                "Status": "Enabled",
+                "Destination": {"Bucket": "arn:aws:s3:::others"},
+                "Prefix": "",
+            }
+            replication = {"Role": "arn:aws:iam::1:role/r", "Rules": [rule]}
+            put = {"Bucket": "hers", "ReplicationConfiguration": replication}
+            assert await alice.code("put_bucket_replication", **put) == "AccessDenied"
+            assert {sent.method for sent in upstream.received[before:]} <= {"HEAD"}
+            assert await node.call(node.s3.put_bucket_replication, **put)
+            assert upstream.last().target == "/hers?replication="
