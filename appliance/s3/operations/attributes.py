@@ -8,6 +8,7 @@ from appliance.model.errors import InvalidArgumentError
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, xml
 from appliance.s3.wire import headers as fields
+from appliance.s3.wire.versions import version_headers
 from appliance.s3.wire.xml import render
 
 _KNOWN = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
@@ -16,16 +17,15 @@ _PARTS_MAX = 1000
 
 async def get_object_attributes(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html."""
-    call.check_version()
     wanted = _wanted(call)
     marker = _number(call, "x-amz-part-number-marker", 0)
     limit = min(_number(call, "x-amz-max-parts", _PARTS_MAX), _PARTS_MAX)
-    info = await call.cache.head(call.bucket, call.key)
+    info = await call.cache.head(call.bucket, call.key, version_id=call.version_id)
     call.check_object(info)
     fields.conditions(call.headers).check_read(info)
     modified = formatdate(info.modified_ns // 10**9, usegmt=True)
     document = render.object_attributes(info, wanted, marker, limit)
-    return xml(document, [("Last-Modified", modified)])
+    return xml(document, [("Last-Modified", modified), *version_headers(info.version_id)])
 
 
 def _wanted(call: Call) -> frozenset[str]:

@@ -10,7 +10,6 @@ import msgspec
 from appliance.auth.credentials import AccountDirectory
 from appliance.auth.identity import Authentication, Identity
 from appliance.cache.api import Cache
-from appliance.model.errors import NoSuchVersionError
 from appliance.model.objects import ObjectInfo
 from appliance.plugin import Caller, acting_as
 from appliance.policy.access.decide import ALLOW
@@ -22,6 +21,7 @@ from appliance.s3.operations.decoded import FormFile
 from appliance.s3.settings import S3Settings
 from appliance.s3.wire.request import S3Request
 from appliance.s3.wire.response import XML, Headers
+from appliance.s3.wire.versions import checked_version_id
 from appliance.world import World
 
 
@@ -72,19 +72,16 @@ class Call(msgspec.Struct, frozen=True):
 
     @property
     def version_id(self) -> str:
-        """The version that is asked for, "" where none is."""
-        return self.query.get("versionId", "") if self.query else ""
+        """The version that is asked for, "" where none is. Raises InvalidArgumentValueError for what can be none."""
+        if not self.query or "versionId" not in self.query:
+            return ""
+        return checked_version_id(self.query["versionId"])
 
     def check_object(self, info: ObjectInfo) -> None:
         """Raise RefusedError unless this caller may have this very version of the object. Operations in `gate.SELF_CHECKED` must ask."""
         verdict = self.verdict
         if verdict is not None and verdict.by_object:
             self.context.gate.check_object(self.request, self.authentication, verdict, info)
-
-    def check_version(self) -> None:
-        """Buckets are not versioned here: the one version there is has the id "null". Raises NoSuchVersionError."""
-        if self.query and self.query.get("versionId", "null") not in {"null", ""}:
-            raise NoSuchVersionError(bucket=self.bucket, key=self.key)
 
 
 Operate = Callable[[Call], Awaitable[Response]]

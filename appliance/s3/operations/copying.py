@@ -6,9 +6,9 @@ import functools
 from collections.abc import Awaitable, Callable
 
 from appliance.model.errors import (
+    DeleteMarkerError,
     EntityTooLargeError,
     NoSuchKeyError,
-    NoSuchVersionError,
     NotModifiedError,
     PreconditionFailedError,
     VersionChangedError,
@@ -22,9 +22,11 @@ from appliance.s3.operations.multipart import upload_target
 from appliance.s3.operations.owning import owner_and_acl
 from appliance.s3.operations.patient import patiently
 from appliance.s3.wire import headers as fields
-from appliance.s3.wire.errors import InvalidCopyError
+from appliance.s3.wire.errors import InvalidCopyError, InvalidRequestError
 from appliance.s3.wire.headers import CopySource
 from appliance.s3.wire.options import refuse_unsupported
+from appliance.s3.wire.response import Headers
+from appliance.s3.wire.versions import checked_version_id, version_headers
 from appliance.s3.wire.xml import render
 
 # Not metadata: what a request says about these counts whatever the directive.
@@ -41,6 +43,7 @@ async def copy_object(call: Call) -> Response:
     conditions = fields.conditions(call.headers)
     source = _source(call)
     owner, acl = owner_and_acl(call)
+    headers: Headers = []
 
     async def copy(info: ObjectInfo) -> bytes:
         options = await _options(call, source, info)
@@ -50,16 +53,18 @@ async def copy_object(call: Call) -> Response:
             call.bucket,
             call.key,
             source_version=info.version,
+            source_version_id=source.version_id,
             options=options,
             conditions=conditions,
             owner=owner,
             acl=acl,
         )
+        headers.extend([*_source_headers(info), *version_headers(copied.version_id)])
         return render.copy_object_result(copied)
 
     info = await _current(call, source)
     _check_copy(call, source, info)
-    return await patiently(call, functools.partial(_copied, call, source, info, copy))
+    return await patiently(call, functools.partial(_copied, call, source, info, copy), headers)
 
 
 async def upload_part_copy(call: Call) -> Response:
@@ -68,6 +73,7 @@ async def upload_part_copy(call: Call) -> Response:
     refuse_unsupported(call.headers)
     spec = fields.copy_source_range(call.headers)
     source = _source(call)
+    headers: Headers = []
 
     async def copy(info: ObjectInfo) -> bytes:
         part = await call.cache.copy_part(
@@ -79,13 +85,15 @@ async def upload_part_copy(call: Call) -> Response:
             number,
             range=fields.copy_range(spec, info.size) if spec else None,
             source_version=info.version,
+            source_version_id=source.version_id,
         )
+        headers.extend(_source_headers(info))
         return render.copy_part_result(part)
 
     info = await _current(call, source)
     if spec:
         fields.copy_range(spec, info.size)
-    return await patiently(call, functools.partial(_copied, call, source, info, copy))
+    return await patiently(call, functools.partial(_copied, call, source, info, copy), headers)
 
 
 async def _copied(
@@ -108,9 +116,13 @@ async def _copied(
 
 def _source(call: Call) -> CopySource:
     source = fields.copy_source(call.headers)
-    if source.version_id not in {"", "null"}:
-        raise NoSuchVersionError(bucket=source.bucket, key=source.key)
+    if source.version_id:
+        checked_version_id(source.version_id)
     return source
+
+
+def _source_headers(info: ObjectInfo) -> Headers:
+    return version_headers(info.version_id, "x-amz-copy-source-version-id")
 
 
 async def _current(call: Call, source: CopySource) -> ObjectInfo:
@@ -118,7 +130,12 @@ async def _current(call: Call, source: CopySource) -> ObjectInfo:
     gate, authentication = call.context.gate, call.authentication
     request = reads_source(call.request, source.bucket, source.key, source.version_id)
     try:
-        info = await call.cache.head(source.bucket, source.key)
+        info = await call.cache.head(source.bucket, source.key, version_id=source.version_id)
+    except DeleteMarkerError as error:
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: a marker named by its id is a bad request.
+        raise InvalidRequestError(
+            "The source of a copy request may not specifically refer to a delete marker by version id."
+        ) from error
     except NoSuchKeyError as error:
         raise gate.missing(request, authentication, error) from None
     await gate.check_source(request, authentication, info)
@@ -135,7 +152,9 @@ def _check_copy(call: Call, source: CopySource, info: ObjectInfo) -> None:
         raise EntityTooLargeError(
             "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
         )
-    if (source.bucket, source.key) == (call.bucket, call.key) and not _changes(call):
+    onto_itself = (source.bucket, source.key) == (call.bucket, call.key)
+    # An old version copied onto the current one changes that.
+    if onto_itself and not source.version_id and not _changes(call):
         raise InvalidCopyError
 
 
@@ -157,7 +176,11 @@ async def _options(call: Call, source: CopySource, info: ObjectInfo) -> PutOptio
     replace = directives.replace_metadata
     tags = given.tags
     if not directives.replace_tags:
-        tags = await call.cache.get_tags(source.bucket, source.key) if info.tag_count else {}
+        tags = {}
+        if info.tag_count:
+            tags = await call.cache.get_tags(
+                source.bucket, source.key, version_id=source.version_id
+            )
     return PutOptions(
         headers=given.headers if replace else {**info.headers, **placement},
         metadata=given.metadata if replace else info.metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.model.objects import VersionListRequest
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, xml
 from appliance.s3.operations.owning import whose
@@ -24,5 +25,12 @@ async def list_objects_v2(call: Call) -> Response:
 async def list_object_versions(call: Call) -> Response:
     """Of buckets without versioning: each object's one version, "null"."""
     query = list_query_versions(call.bucket, call.query)
-    page = await call.cache.list_objects(call.bucket, query.request)
+    request = VersionListRequest(
+        prefix=query.prefix,
+        delimiter=query.delimiter,
+        key_marker=query.marker,
+        version_id_marker=query.version_id_marker,
+        limit=query.limit,
+    )
+    page = await call.cache.list_versions(call.bucket, request)
     return xml(render.list_object_versions(query, page, whose(call)))

@@ -25,6 +25,7 @@ from appliance.s3.wire.listing import (
 )
 from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.response import Headers
+from appliance.s3.wire.versions import version_headers
 from appliance.s3.wire.xml import parse, render
 
 
@@ -81,6 +82,7 @@ async def complete_multipart_upload(call: Call) -> Response:
         await read_document(call, checksum_is_of_body=False)
     )
     conditions = fields.conditions(call.headers)
+    headers: Headers = []
 
     async def complete() -> bytes:
         try:
@@ -89,12 +91,13 @@ async def complete_multipart_upload(call: Call) -> Response:
             )
         except NoSuchUploadError as error:
             info = await _completed_before(call, parts, conditions, error)
+        headers.extend(version_headers(info.version_id))
         return render.complete_multipart_upload(call.bucket, info, _location(call))
 
     # What is completed already has no parts left to check.
     with contextlib.suppress(NoSuchUploadError):
         await _check_declarations(call, upload_id, parts)
-    return await patiently(call, complete)
+    return await patiently(call, complete, headers)
 
 
 async def _completed_before(

@@ -18,7 +18,7 @@ from appliance.model.errors import ApplianceError
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.operations.call import Call, xml
 from appliance.s3.wire.errors import error_document
-from appliance.s3.wire.response import XML
+from appliance.s3.wire.response import XML, Headers
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,17 @@ class _Work:
         return self._document
 
 
-async def patiently(call: Call, make: Callable[[], Awaitable[bytes]]) -> Response:
-    """Answer with the document that `make` returns. Raises what it raises, if it does so soon."""
+async def patiently(
+    call: Call, make: Callable[[], Awaitable[bytes]], headers: Headers | None = None
+) -> Response:
+    """Answer with the document that `make` returns, and `headers` as `make` left them, if it ends soon. Raises what it raises, if so."""
     work = _Work(make)
     call.context.spawn(work.run)
     interval_s = call.context.settings.patient_after_s
     with trio.move_on_after(interval_s):
         await work.ended.wait()
     if work.ended.is_set():
-        return xml(work.document())
+        return xml(work.document(), headers)
     return Response(200, render_fields([XML]), _in_pieces(call, work, interval_s))
 
 

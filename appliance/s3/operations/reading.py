@@ -42,7 +42,8 @@ _SPECIAL = _CONDITIONS | {"range", "x-amz-checksum-mode"}
 
 def get_object_nowait(call: Call) -> Response | None:
     """GetObject if it can be answered without waiting for anything. Raises as `get_object`."""
-    call.check_version()
+    if call.query and call.version_id:
+        return None
     reader = call.cache.open_nowait(call.bucket, call.key)
     if reader is None:
         return None
@@ -63,10 +64,9 @@ def get_object_nowait(call: Call) -> Response | None:
 
 async def get_object(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
-    call.check_version()
     check_bucket_name(call.bucket)
     check_key(call.key)
-    reader = await call.cache.open(call.bucket, call.key)
+    reader = await call.cache.open(call.bucket, call.key, version_id=call.version_id)
     try:
         call.check_object(reader.info)
         status, lines, wanted = await _describe_part(call, reader.info)
@@ -81,7 +81,8 @@ async def get_object(call: Call) -> Response:
 
 def head_object_nowait(call: Call) -> Response | None:
     """HeadObject if the cache may tell at once."""
-    call.check_version()
+    if call.query and call.version_id:
+        return None
     info = call.cache.head_nowait(call.bucket, call.key)
     if info is None:
         return None
@@ -93,10 +94,9 @@ def head_object_nowait(call: Call) -> Response | None:
 
 async def head_object(call: Call) -> Response:
     """As GetObject, without opening anything."""
-    call.check_version()
     check_bucket_name(call.bucket)
     check_key(call.key)
-    info = await call.cache.head(call.bucket, call.key)
+    info = await call.cache.head(call.bucket, call.key, version_id=call.version_id)
     call.check_object(info)
     return _head(await _describe_part(call, info))
 
@@ -155,7 +155,9 @@ async def _describe_part(call: Call, info: ObjectInfo) -> tuple[int, bytes, Byte
     number = _unknown_part(call, info)
     if not number:
         return _describe(call, info)
-    part = await call.cache.part(call.bucket, call.key, number, version=info.version)
+    part = await call.cache.part(
+        call.bucket, call.key, number, version=info.version, version_id=call.version_id
+    )
     return _describe(call, info, part.range)
 
 

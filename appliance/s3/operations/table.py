@@ -59,6 +59,7 @@ OPERATIONS: dict[Operation, Operate] = {
     Operation.PutObjectAcl: acls.put_object_acl,
     Operation.GetBucketLocation: buckets.get_bucket_location,
     Operation.GetBucketVersioning: buckets.get_bucket_versioning,
+    Operation.PutBucketVersioning: buckets.put_bucket_versioning,
     Operation.GetBucketCors: sharing.get_bucket_cors,
     Operation.PutBucketCors: sharing.put_bucket_cors,
     Operation.DeleteBucketCors: sharing.delete_bucket_cors,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from appliance.model.errors import (
-    ApplianceError,
-    NoSuchVersionError,
-    PreconditionFailedError,
-)
+from appliance.model.errors import ApplianceError, PreconditionFailedError
 from appliance.model.names import check_key
-from appliance.model.objects import NO_CONDITIONS, Conditions, DeleteOutcome, ObjectInfo
+from appliance.model.objects import (
+    NO_CONDITIONS,
+    Conditions,
+    DeleteOutcome,
+    DeleteTarget,
+    ObjectInfo,
+)
 from appliance.plugin import Body
 from appliance.s3.gate import RefusedError, deletes_key
 from appliance.s3.http.response import Response
@@ -17,6 +19,7 @@ from appliance.s3.operations.owning import owned
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidRequestError
+from appliance.s3.wire.versions import checked_version_id, deleted_headers
 from appliance.s3.wire.xml import parse, render
 from appliance.s3.wire.xml.parse import DeleteItem
 
@@ -40,10 +43,10 @@ async def store_object(call: Call) -> ObjectInfo:
 
 async def delete_object(call: Call) -> Response:
     """Deleting what is not there succeeds, as in S3; `If-Match` makes it conditional."""
-    call.check_version()
     check_key(call.key)
-    await call.cache.delete(call.bucket, call.key, fields.conditions(call.headers))
-    return empty(204)
+    conditions = fields.conditions(call.headers)
+    deleted = await call.cache.delete(call.bucket, call.key, conditions, version_id=call.version_id)
+    return empty(204, deleted_headers(deleted))
 
 
 async def delete_objects(call: Call) -> Response:
@@ -54,17 +57,19 @@ async def delete_objects(call: Call) -> Response:
         )
     request = parse.parse_delete(await read_document(call))
     outcomes: dict[int, DeleteOutcome] = {}
-    plain: list[tuple[int, str]] = []
+    plain: list[tuple[int, DeleteTarget]] = []
     for index, item in enumerate(request.objects):
         error = _item_error(item) or await _refusal(call, item)
         if error is not None:
-            outcomes[index] = DeleteOutcome(key=item.key, error=error)
+            outcomes[index] = DeleteOutcome(key=item.key, version_id=item.version_id, error=error)
         elif item.etag:
             outcomes[index] = await _delete_if(call, item)
         else:
-            plain.append((index, item.key))
+            target = DeleteTarget(key=item.key, version_id=item.version_id)
+            plain.append((index, target))
     if plain or not outcomes:
-        found = await call.cache.delete_many(call.bucket, [key for _, key in plain])
+        targets = [target for _, target in plain]
+        found = await call.cache.delete_versions(call.bucket, targets)
         for (index, _), outcome in zip(plain, found, strict=True):
             outcomes[index] = outcome
     ordered = [outcomes[index] for index in sorted(outcomes)]
@@ -83,8 +88,8 @@ def _has_digest(call: Call) -> bool:
 def _item_error(item: DeleteItem) -> ApplianceError | None:
     try:
         check_key(item.key)
-        if item.version_id not in {"", "null"}:
-            raise NoSuchVersionError(key=item.key)
+        if item.version_id:
+            checked_version_id(item.version_id)
     except ApplianceError as error:
         return error
     return None
@@ -104,8 +109,9 @@ async def _delete_if(call: Call, item: DeleteItem) -> DeleteOutcome:
     conditions: Conditions = (
         Conditions(if_match=(item.etag.strip('"'),)) if item.etag else NO_CONDITIONS
     )
+    key, version_id = item.key, item.version_id
     try:
-        await call.cache.delete(call.bucket, item.key, conditions)
+        deleted = await call.cache.delete(call.bucket, key, conditions, version_id=version_id)
     except PreconditionFailedError as error:
-        return DeleteOutcome(key=item.key, error=error)
-    return DeleteOutcome(key=item.key)
+        return DeleteOutcome(key=key, version_id=version_id, error=error)
+    return DeleteOutcome(key=key, version_id=version_id, deleted=deleted)

@@ -26,6 +26,7 @@ from appliance.s3.wire.faults import (
     CorsRefusedError,
     FormFieldsTooLargeError,
     HeadersTooLargeError,
+    IllegalVersioningError,
     InvalidArgumentValueError,
     InvalidCopyError,
     InvalidDigestError,
@@ -75,6 +76,7 @@ __all__ = [
     "ChunkTooLargeError",
     "ConflictingParametersError",
     "HeadersTooLargeError",
+    "IllegalVersioningError",
     "InvalidArgumentValueError",
     "InvalidCopyError",
     "InvalidDigestError",
@@ -325,6 +327,11 @@ ROWS: dict[type[ApplianceError], Row] = {
         "MalformedXML",
         400,
         "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    IllegalVersioningError: Row(
+        "IllegalVersioningConfigurationException",
+        400,
+        "The Versioning configuration specified in the request is invalid.",
     ),
     MalformedTrailerError: Row(
         "MalformedTrailerError",

@@ -97,6 +97,10 @@ class MalformedXmlError(WireError):
     """The XML you provided was not well-formed or did not validate against our published schema"""
 
 
+class IllegalVersioningError(WireError):
+    """The versioning configuration specified in the request is invalid."""
+
+
 class MalformedTrailerError(WireError):
     """The request contained trailing data that was not well-formed or did not conform to our published schema."""
 

@@ -29,6 +29,7 @@ from appliance.s3.wire.options import (
 )
 from appliance.s3.wire.request import parse_query
 from appliance.s3.wire.response import Headers, header_text
+from appliance.s3.wire.versions import version_headers
 
 __all__ = [
     "CopyDirectives",
@@ -179,7 +180,7 @@ def part_range(info: ObjectInfo, part_number: int) -> ByteRange:
 
 
 class CopySource(msgspec.Struct, frozen=True):
-    """Where a copy reads. `version_id` as the client gave it ("null" is the only one of an unversioned bucket), "" if not."""
+    """Where a copy reads. `version_id` as the client gave it, "" if not."""
 
     bucket: str
     key: str
@@ -251,6 +252,7 @@ def object_headers(
         ("ETag", f'"{info.etag}"'),
         ("Accept-Ranges", "bytes"),
     ]
+    headers += version_headers(info.version_id)
     _add_kept(headers, info)
     if range is None:
         headers.append(("Content-Length", str(info.size)))
@@ -283,8 +285,12 @@ def _add_kept(headers: Headers, info: ObjectInfo) -> None:
 
 
 def written_headers(info: ObjectInfo) -> Headers:
-    """What PutObject answers: ETag and the checksums that are kept."""
-    return [("ETag", f'"{info.etag}"'), *_checksum_headers(info, None, None)]
+    """What PutObject answers: ETag, version id and the checksums that are kept."""
+    return [
+        ("ETag", f'"{info.etag}"'),
+        *version_headers(info.version_id),
+        *_checksum_headers(info, None, None),
+    ]
 
 
 def shown_checksums(info: ObjectInfo) -> dict[str, str]:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import msgspec
 
 from appliance.model.errors import NoSuchUploadError
-from appliance.model.objects import LIST_LIMIT_MAX, NULL_VERSION, PART_NUMBER_MAX, ListRequest
+from appliance.model.objects import LIST_LIMIT_MAX, PART_NUMBER_MAX, ListRequest
 from appliance.s3.wire.errors import InvalidArgumentValueError
 from appliance.s3.wire.tokens import seal, unseal
+from appliance.s3.wire.versions import checked_version_id
 
 _INTEGER_MAX = 2**31 - 1
 _LIST, _UPLOAD = "list", "upload"  # purposes of tokens
@@ -83,7 +84,7 @@ def list_query_v2(bucket: str, query: Mapping[str, str], secret: bytes) -> ListQ
 
 
 def list_query_versions(bucket: str, query: Mapping[str, str]) -> ListQuery:
-    """ListObjectVersions of a bucket without versioning: each key has one version, "null". Raises InvalidArgumentValueError."""
+    """ListObjectVersions. Raises InvalidArgumentValueError."""
     marker = query.get("key-marker", "")
     version = query.get("version-id-marker", "")
     if version and not marker:
@@ -92,10 +93,8 @@ def list_query_versions(bucket: str, query: Mapping[str, str]) -> ListQuery:
             "version-id-marker",
             version,
         )
-    if version not in {"", NULL_VERSION}:
-        raise InvalidArgumentValueError(
-            "Invalid version id specified", "version-id-marker", version
-        )
+    if version:
+        checked_version_id(version, "version-id-marker")
     return _list_query(bucket, query, marker=marker, version_id_marker=version)
 
 

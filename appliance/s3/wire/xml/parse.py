@@ -8,8 +8,17 @@ import msgspec
 
 from appliance.model.checksums import ALGORITHMS
 from appliance.model.errors import InvalidPartOrderError, UnsupportedError
-from appliance.model.objects import DELETE_KEYS_MAX, PART_NUMBER_MAX, CompletedPart
-from appliance.s3.wire.errors import InvalidArgumentValueError, MalformedXmlError
+from appliance.model.objects import (
+    DELETE_KEYS_MAX,
+    PART_NUMBER_MAX,
+    CompletedPart,
+    Versioning,
+)
+from appliance.s3.wire.errors import (
+    IllegalVersioningError,
+    InvalidArgumentValueError,
+    MalformedXmlError,
+)
 from appliance.s3.wire.options import BUCKET_TAGS_MAX, checked_tags
 from appliance.s3.wire.xml.tree import Node, parse_tree
 
@@ -116,6 +125,19 @@ def parse_create_bucket(body: bytes) -> str:
         if name in fields:
             raise UnsupportedError(f"{name} in CreateBucketConfiguration is not implemented.")
     return fields["LocationConstraint"].text.strip() if "LocationConstraint" in fields else ""
+
+
+def parse_versioning(body: bytes) -> Versioning:
+    """The state that is asked for. Raises MalformedXmlError, IllegalVersioningError (none), UnsupportedError (MFA)."""
+    fields = parse_tree(body, "VersioningConfiguration").fields(frozenset({"Status", "MfaDelete"}))
+    if "MfaDelete" in fields and fields["MfaDelete"].text.strip() != "Disabled":
+        raise UnsupportedError("MfaDelete is not implemented.")
+    if "Status" not in fields:
+        raise IllegalVersioningError
+    status = fields["Status"].text.strip()
+    if status not in {Versioning.ENABLED, Versioning.SUSPENDED}:
+        raise MalformedXmlError
+    return Versioning(status)
 
 
 def parse_tagging(body: bytes) -> dict[str, str]:

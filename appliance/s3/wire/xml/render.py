@@ -18,10 +18,13 @@ from appliance.model.objects import (
     DeleteOutcome,
     ListPage,
     ObjectInfo,
+    ObjectVersion,
     PartInfo,
     PartPage,
     UploadInfo,
     UploadPage,
+    Versioning,
+    VersionPage,
     part_count,
 )
 from appliance.s3.wire.errors import message_of, row_of
@@ -128,6 +131,13 @@ def list_buckets(
     )
 
 
+def versioning(state: Versioning) -> bytes:
+    """VersioningConfiguration; empty if it was never enabled."""
+    return _document(
+        "VersioningConfiguration", element("Status", state.value) if state.value else ""
+    )
+
+
 def bucket_location(region: str) -> bytes:
     """LocationConstraint; empty for us-east-1, as ever."""
     return _document("LocationConstraint", "" if region == "us-east-1" else escape(region))
@@ -218,34 +228,39 @@ def _common_prefixes(prefixes: Iterable[str], name: Callable[[str], str]) -> str
     )
 
 
-def list_object_versions(query: ListQuery, page: ListPage, whose: Whose) -> bytes:
-    """ListVersionsResult of a bucket without versioning: one version each, "null", the latest."""
+def list_object_versions(query: ListQuery, page: VersionPage, whose: Whose) -> bytes:
+    """ListVersionsResult. What a bucket without versioning holds is told as versions "null"."""
     name = _encoder(query.encode)
-    truncated = bool(page.continuation)
     following = ""
-    if truncated:
-        following = f"<NextKeyMarker>{name(page.last)}</NextKeyMarker>"
-        if page.last not in page.common_prefixes:
-            following += element("NextVersionIdMarker", NULL_VERSION)
+    if page.truncated:
+        following = f"<NextKeyMarker>{name(page.next_key_marker)}</NextKeyMarker>"
+        if page.next_version_id_marker:
+            following += element("NextVersionIdMarker", page.next_version_id_marker)
     owner = _owners(whose)
-    versions = "".join(
-        [
-            f"<Version><Key>{name(info.key)}</Key><VersionId>{NULL_VERSION}</VersionId><IsLatest>true</IsLatest>"
-            f"<LastModified>{iso_time(info.modified_ns)}</LastModified>{_etag(info.etag)}"
-            f"{_checksum_algorithms(info)}<Size>{info.size}</Size>{owner(info.owner)}"
-            f"<StorageClass>{_storage_class(info)}</StorageClass></Version>"
-            for info in page.objects
-        ]
-    )
+    versions = "".join([_version(one, name, owner) for one in page.versions])
     return _document(
         "ListVersionsResult",
         element("Name", query.bucket),
         f"<Prefix>{name(query.prefix)}</Prefix><KeyMarker>{name(query.marker)}</KeyMarker>",
         element("VersionIdMarker", query.version_id_marker),
         following,
-        _paging(query.limit, query.delimiter, query.encode, truncated),
+        _paging(query.limit, query.delimiter, query.encode, page.truncated),
         versions,
         _common_prefixes(page.common_prefixes, name),
+    )
+
+
+def _version(one: ObjectVersion, name: Callable[[str], str], owner: Callable[[str], str]) -> str:
+    info = one.info
+    head = (
+        f"<Key>{name(info.key)}</Key>{element('VersionId', info.version_id or NULL_VERSION)}"
+        f"{_flag('IsLatest', one.latest)}<LastModified>{iso_time(info.modified_ns)}</LastModified>"
+    )
+    if one.delete_marker:
+        return f"<DeleteMarker>{head}{owner(info.owner)}</DeleteMarker>"
+    return (
+        f"<Version>{head}{_etag(info.etag)}{_checksum_algorithms(info)}<Size>{info.size}</Size>"
+        f"{owner(info.owner)}<StorageClass>{_storage_class(info)}</StorageClass></Version>"
     )
 
 
@@ -270,10 +285,20 @@ def delete_result(outcomes: Sequence[DeleteOutcome], *, quiet: bool) -> bytes:
         if outcome.error is not None:
             row = row_of(outcome.error)
             message = element("Message", message_of(outcome.error, row))
-            rows.append(f"<Error>{key}{element('Code', row.code)}{message}</Error>")
+            version = element("VersionId", outcome.version_id) if outcome.version_id else ""
+            rows.append(f"<Error>{key}{version}{element('Code', row.code)}{message}</Error>")
         elif not quiet:
-            rows.append(f"<Deleted>{key}</Deleted>")
+            rows.append(f"<Deleted>{key}{_deleted(outcome)}</Deleted>")
     return _document("DeleteResult", *rows)
+
+
+def _deleted(outcome: DeleteOutcome) -> str:
+    """Which version was asked for; and of a delete marker, made or removed, which it is."""
+    version = element("VersionId", outcome.version_id) if outcome.version_id else ""
+    if not outcome.deleted.delete_marker:
+        return version
+    marker = element("DeleteMarkerVersionId", outcome.deleted.version_id)
+    return f"{version}<DeleteMarker>true</DeleteMarker>{marker}"
 
 
 def object_attributes(

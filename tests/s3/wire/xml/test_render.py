@@ -20,10 +20,12 @@ from appliance.model.objects import (
     DeleteOutcome,
     ListPage,
     ObjectInfo,
+    ObjectVersion,
     PartInfo,
     PartPage,
     UploadInfo,
     UploadPage,
+    VersionPage,
 )
 from appliance.s3.wire.listing import (
     list_query_v1,
@@ -162,7 +164,8 @@ def test_objects_second_form_goes_on_by_token():
 
 def test_versions_of_an_unversioned_bucket_are_null():
     query = list_query_versions("b", {"key-marker": "0"})
-    parsed = read("ListObjectVersions", render.list_object_versions(query, LAST, whose))
+    page = VersionPage(versions=tuple(ObjectVersion(info=one) for one in LAST.objects))
+    parsed = read("ListObjectVersions", render.list_object_versions(query, page, whose))
     assert parsed == {
         "Name": "b",
         "Prefix": "",
@@ -176,10 +179,37 @@ def test_versions_of_an_unversioned_bucket_are_null():
 
 @pytest.mark.parametrize(("last", "version"), [("a", "null"), ("c/", None)])
 def test_versions_go_on_after_a_version_or_a_prefix(last, version):
-    page = ListPage(objects=(info("a"),), common_prefixes=("c/",), continuation="next", last=last)
+    page = VersionPage(
+        versions=(ObjectVersion(info=info("a")),),
+        common_prefixes=("c/",),
+        truncated=True,
+        next_key_marker=last,
+        next_version_id_marker=version or "",
+    )
     query = list_query_versions("b", {"delimiter": "/"})
     parsed = read("ListObjectVersions", render.list_object_versions(query, page, whose))
     assert (parsed["NextKeyMarker"], parsed.get("NextVersionIdMarker")) == (last, version)
+
+
+def test_versions_and_delete_markers_are_told_apart():
+    made = msgspec.structs.replace(info("a"), version_id="v1")
+    page = VersionPage(
+        versions=(
+            ObjectVersion(info=made, delete_marker=True),
+            ObjectVersion(info=made, latest=False),
+        )
+    )
+    query = list_query_versions("b", {})
+    parsed = read("ListObjectVersions", render.list_object_versions(query, page, whose))
+    marker = {
+        "Key": "a",
+        "VersionId": "v1",
+        "IsLatest": True,
+        "LastModified": TIME,
+        "Owner": OWNER_READ,
+    }
+    assert parsed["DeleteMarkers"] == [marker]
+    assert parsed["Versions"] == [contents("a", VersionId="v1", IsLatest=False, Owner=OWNER_READ)]
 
 
 def keys_in(body):
