@@ -65,6 +65,13 @@ class Fetch:
         if self.landed <= end < self.end:
             self.end = end
 
+    def wants_after(self, position: int) -> bool:
+        """Whether more is to come once all before `position` has landed: a lazy one ends at the last whole block if that was all."""
+        if position >= self.end:
+            return False
+        whole = position - position % BLOCK_BYTES
+        return not self.lazy or whole <= self.start or position < self.wanted_end
+
     def helped_by_others(self, now_s: float, *, slow_bytes_per_s: float, piece_bytes: int) -> bool:
         """Whether the rest would come sooner in several requests: this one is slow, and it was not the asking that took the time."""
         count = self.landed - self.start

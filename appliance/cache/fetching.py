@@ -17,6 +17,7 @@ import trio
 
 from appliance.cache.entry import Entry, Fetch
 from appliance.cache.index import Index
+from appliance.cache.landing import Landing
 from appliance.cache.plan.blocks import BLOCK_BYTES, BlockMap
 from appliance.cache.plan.fetch import FETCH_BLOCKS, Span, blocks_of, plan_fetches
 from appliance.cache.sources import Source, chunks_of, read_from
@@ -218,8 +219,9 @@ class Fetcher:
 
     async def land(self, entry: Entry, fetch: Fetch, stream: ObjectStream) -> None:
         """Write what comes, block by block; stops early where nobody wants the rest of a lazy fetch."""
-        async with chunks_of(stream) as chunks:
-            await self._land_chunks(entry, fetch, chunks, stream.range.end)
+        if not await self._drain(entry, fetch, stream):
+            async with chunks_of(stream) as chunks:
+                await self._land_chunks(entry, fetch, chunks, stream.range.end)
         if fetch.landed < fetch.end:
             bucket, key = entry.name
             raise BackendUnavailableError(
@@ -228,6 +230,27 @@ class Fetcher:
                 bucket=bucket,
                 key=key,
             )
+
+    async def _drain(self, entry: Entry, fetch: Fetch, stream: ObjectStream) -> bool:
+        """Have the backend's thread write; False if this stream cannot."""
+
+        def landed(count: int, ended: list[tuple[int, int]], crc: int) -> None:
+            self.fetched_bytes += count
+            if fetch.began_s is None:
+                fetch.began_s = self.world.boot_s()
+            self._landed(entry, fetch, count, ended, crc)
+
+        landing = Landing(self.store, entry, fetch, landed)
+        while fetch.wants_after(fetch.landed):
+            if not await stream.drain(landing.write):
+                return False
+            if landing.error is not None:
+                raise DiskLostError(str(landing.error)) from landing.error
+            await self._complete(entry)
+            if entry.lost_disk:
+                raise DiskLostError
+        self._cut(fetch)
+        return True
 
     async def _land_chunks(
         self, entry: Entry, fetch: Fetch, chunks: AsyncIterator[bytes], stream_end: int
@@ -267,23 +290,33 @@ class Fetcher:
             )
         except OSError as error:
             raise DiskLostError(str(error)) from error
-        fetch.landed += len(data)
+        self._landed(entry, fetch, len(data), ended, crc)
+        await self._complete(entry)
+        return crc
+
+    def _landed(
+        self, entry: Entry, fetch: Fetch, count: int, ended: list[tuple[int, int]], crc: int
+    ) -> None:
+        """`count` bytes are in the file, with which blocks `ended`; `crc` is that of the begun one."""
+        blocks = entry.blocks
+        if blocks is None:
+            return
+        fetch.landed += count
         before = blocks.present_bytes
         for index, block_crc in ended:
             blocks.add(index, block_crc)
         if fetch.landed == entry.info.size and fetch.landed % BLOCK_BYTES:
             blocks.add(blocks.count - 1, crc)
-        if blocks.complete and not entry.complete:
-            await self._complete(entry)
         self.index.grew(entry, blocks.present_bytes - before)
         entry.wakers.unpark_all()
-        return crc
 
     async def _complete(self, entry: Entry) -> None:
-        """All blocks are here: say so on disk, then in the journal."""
-        entry.complete = True
+        """If all blocks are here, say so on disk, then in the journal."""
         blocks = entry.blocks
-        if blocks is None or entry.doomed:
+        if blocks is None or not blocks.complete or entry.complete:
+            return
+        entry.complete = True
+        if entry.doomed:
             return
         try:
             await self.world.run_blocking(Lane.DISK, self.store.save_blocks, entry.file, blocks)
@@ -293,15 +326,9 @@ class Fetcher:
 
     def _cut(self, fetch: Fetch) -> bool:
         """End a lazy fetch at the last whole block if that is all that was wanted."""
-        whole = fetch.landed - fetch.landed % BLOCK_BYTES
-        if (
-            not fetch.lazy
-            or whole <= fetch.start
-            or fetch.landed < fetch.wanted_end
-            or fetch.landed == fetch.end
-        ):
+        if fetch.landed >= fetch.end or fetch.wants_after(fetch.landed):
             return False
-        fetch.end = fetch.landed = whole
+        fetch.end = fetch.landed = fetch.landed - fetch.landed % BLOCK_BYTES
         return True
 
     def lost_disk(self, entry: Entry, error: Exception) -> None:

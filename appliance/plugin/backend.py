@@ -144,6 +144,14 @@ class ObjectStream(ABC):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Chunks, none empty, of at most about 1 MiB. Raises BackendUnavailableError rather than end early."""
 
+    async def drain(self, write: Callable[[memoryview], bool]) -> bool:
+        """The faster way to the bytes, in place of iterating, for streams that have one; the others return False at once (as here).
+
+        `write` is called in a worker thread with one piece after the other, each valid during that call, until it returns False or
+        all bytes are written; then this returns True. Called again, it goes on with the next piece. `write` does not raise.
+        """
+        return False
+
 
 class Backend(ABC):
     """One storage with buckets in it. `name` is its name in the configuration, for logs, metrics and errors."""

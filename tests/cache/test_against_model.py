@@ -13,6 +13,8 @@ from appliance.model.objects import PutOptions
 from appliance.plugin import BytesBody
 from tests.support.cache_stack import MIB, FaultyBackend, SteppedWorld, stack
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 KEYS = ("a", "b", "dir/c")
 SIZES = (0, 1, 1000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5)
 CAPACITY_BYTES = 5 * MIB

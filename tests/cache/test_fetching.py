@@ -9,6 +9,8 @@ from appliance.cache.entry import Fetch
 from appliance.cache.plan.fetch import Span
 from tests.support.cache_stack import MIB, FaultyBackend, SteppedWorld, stack
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 FOR_EVER = float("inf")
 
 

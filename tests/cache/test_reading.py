@@ -7,6 +7,8 @@ import trio.testing
 from appliance.model.errors import BackendUnavailableError, NoSuchKeyError, VersionChangedError
 from tests.support.cache_stack import MIB, FaultyBackend, stack
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 FOR_EVER = float("inf")
 
 

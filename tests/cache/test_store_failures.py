@@ -9,6 +9,8 @@ from appliance.world.disk import Disk
 from tests.support.cache_stack import MIB, stack
 from tests.support.disks import tiny_disk
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 FOR_EVER = float("inf")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -145,6 +146,64 @@ async def test_a_long_body_that_breaks_off_goes_on_where_it_broke() -> None:
         again = server.requests[1].lower()
         assert f"range: bytes={cut}-{len(data) - 1}\r\n" in again
         assert f"if-match: {ETAG}\r\n" in again
+
+
+async def test_a_long_body_is_read_once_however_often_it_is_asked_for_its_iterator() -> None:
+    data = random.Random(1).randbytes(5 << 20)
+    async with facing(found(data)) as (backend, _), backend.read("bucket", "key") as stream:
+        chunks = aiter(stream)
+        assert b"".join([chunk async for chunk in chunks]) == data
+
+
+async def test_a_long_body_that_is_drained_goes_on_where_it_broke_and_where_it_was_left() -> None:
+    data = random.Random(2).randbytes(5 << 20)
+    cut = 2_500_000
+    rest = answer(
+        206,
+        data[cut:],
+        ETag=ETAG,
+        Last_Modified=MODIFIED,
+        Content_Range=f"bytes {cut}-{len(data) - 1}/{len(data)}",
+    )
+    pieces: list[bytes] = []
+
+    def write(piece: memoryview) -> bool:
+        pieces.append(bytes(piece))
+        return len(pieces) != 2
+
+    async with (
+        facing(found(data[:cut], length=len(data)), rest) as (backend, _),
+        backend.read("bucket", "key") as stream,
+    ):
+        assert await stream.drain(write)
+        assert len(pieces) == 2
+        assert await stream.drain(write)
+    assert b"".join(pieces) == data
+
+
+async def test_whoever_is_cancelled_while_draining_waits_for_no_byte() -> None:
+    data = bytes(2 << 20)
+    came = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def write(_piece: memoryview) -> bool:
+        token.run_sync_soon(came.set)
+        return True
+
+    # The server sends no more, and does not close: only the interrupt ends the thread's read.
+    async with (
+        facing(found(data, length=3 << 20) + HANG) as (backend, _),
+        trio.open_nursery() as nursery,
+    ):
+
+        async def drain() -> None:
+            async with backend.read("bucket", "key") as stream:
+                await stream.drain(write)
+
+        nursery.start_soon(drain)
+        await came.wait()
+        nursery.cancel_scope.cancel()
+    assert came.is_set()
 
 
 async def test_a_long_body_never_goes_on_with_another_version() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class SteppedWorld(RealWorld):
 class FaultyBackend(MemoryBackend):
     """Counts what is asked of it. `gate[op]`: wait there; `fail[op]`: raise that; `break_after`: reads end so after that many bytes."""
 
+    # Whether its streams are written by a thread (`ObjectStream.drain`), as those of an S3 upstream.
+    drains = False
     capabilities = Capabilities(
         conditional_put=True,
         conditional_delete=True,
@@ -89,7 +91,11 @@ class FaultyBackend(MemoryBackend):
         await self._before("read")
         async with super().read(bucket, key, range, **options) as stream:
             self.ranges.append((stream.range.offset, stream.range.length))
-            yield _Stream(self, stream)
+            draining = _Stream(self, stream)
+            try:
+                yield draining
+            finally:
+                await draining.end()
 
     async def put(self, bucket, key, body, options, *conditions):
         await self._before("put")
@@ -131,6 +137,21 @@ class _Stream(ObjectStream):
         self.range = stream.range
         self._backend = backend
         self._stream = stream
+        self._left: AsyncGenerator[bytes] | None = None
+
+    async def drain(self, write):
+        if not self._backend.drains:
+            return False
+        if self._left is None:
+            self._left = aiter(self)
+        async for chunk in self._left:
+            if not await trio.to_thread.run_sync(write, memoryview(chunk)):
+                break
+        return True
+
+    async def end(self):
+        if self._left is not None:
+            await self._left.aclose()
 
     async def __aiter__(self):
         sent = 0

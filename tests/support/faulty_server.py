@@ -1,6 +1,7 @@
 """An HTTP server that answers as it is told: one prepared answer a request, in order, then the last one again; answers may be wrong in any way.
 
-An answer is the bytes to send, after which the connection is closed; `RESET` resets it, `HANG` never answers.
+An answer is the bytes to send, after which the connection is closed; `RESET` resets it, `HANG` never answers, and an answer
+with `HANG` behind it is left open.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class FaultyServer:
         self.requests.append(head)
         self.bodies.append(body)
         chosen = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if chosen == HANG:
+        if chosen.endswith(HANG):
+            connection.sendall(chosen.removesuffix(HANG))
             self._hanging.append(connection)
             return
         if chosen == RESET:

@@ -1,7 +1,7 @@
 """Reading: one thread call where the answer is small, a stream with read-ahead where not, ranged GETs side by side for a large range.
 
     small      up to `WHOLE_BYTES`: request and body in one hop to a thread (a hop costs about 0.1 ms)
-    stream     chunks of `CHUNK_BYTES`; while one is with the consumer, the next waits and the one after it is being read
+    stream     chunks of 1 MiB; while one is with the consumer, the next waits and the one after it is being read. Or drained, in one thread
     segments   ranges from `SEGMENTED_BYTES`: several GETs of `SEGMENT_BYTES` at a time, delivered in order, each If-Match the first's ETag
 
 A body that breaks off is fetched again from where it broke, If-Match; whatever cannot be completed raises, so a stream never ends early.
@@ -12,12 +12,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
-
-import trio
-from botocore.exceptions import IncompleteReadError
 
 from appliance.model.errors import (
     ApplianceError,
@@ -31,15 +27,15 @@ from appliance.model.errors import (
 from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin import ObjectStream
-from appliance_s3.answers import answered_range, object_info
-from appliance_s3.bodies import Body, BotoBody, FastBody
+from appliance_s3.answers import object_info
 from appliance_s3.failures import Where
+from appliance_s3.flowing import Stream, Whole, flowing
+from appliance_s3.getting import Answer, get
 from appliance_s3.requests import add_headers, range_header, read_conditions
+from appliance_s3.supplies import SEGMENT_BYTES, Resumed, SideBySide
 from appliance_s3.upstream import Upstream
 
-CHUNK_BYTES = 1 << 20
 WHOLE_BYTES = 1 << 20
-SEGMENT_BYTES = 4 << 20
 SEGMENTED_BYTES = 16 << 20
 
 
@@ -90,133 +86,6 @@ class Wanted:
         self.conditions.check_read(info)
 
 
-class _Answer:
-    """An answer to GetObject: what it is about, and its body: chunks if it was small, else still on the wire."""
-
-    def __init__(self, key: str, response: dict[str, Any], whole_bytes: int) -> None:
-        self.info = object_info(key, response)
-        self.range = answered_range(response)
-        self.chunks: list[bytes] | None = None
-        body = response["Body"]
-        self._body: Body = body if isinstance(body, FastBody) else BotoBody(body, self.range.length)
-        if self.range.length <= whole_bytes:
-            self.chunks = self._read_all()
-
-    def _read_all(self) -> list[bytes]:
-        chunks = []
-        left = self.range.length
-        while left:
-            chunks.append(self.next_chunk(left))
-            left -= len(chunks[-1])
-        return chunks
-
-    def next_chunk(self, left: int) -> bytes:
-        """Up to `CHUNK_BYTES` of the `left` bytes of the body that are still to come. Runs in a thread."""
-        buffer = bytearray(min(left, CHUNK_BYTES))
-        count = self._body.readinto(memoryview(buffer))
-        if not count:
-            raise IncompleteReadError(actual_bytes=self.range.length - left, expected_bytes=left)
-        return bytes(buffer if count == len(buffer) else buffer[:count])
-
-    def interrupt(self) -> None:
-        """Make a read that is under way in a thread return."""
-        self._body.interrupt()
-
-    def discard(self) -> None:
-        """Close what is left of the answer, and its connection; no thread may be reading."""
-        self._body.close()
-
-
-def _get(
-    get_object: Callable[..., dict[str, Any]],
-    key: str,
-    parameters: dict[str, Any],
-    whole_bytes: int,
-) -> _Answer:
-    """Runs in a thread."""
-    return _Answer(key, get_object(**parameters), whole_bytes)
-
-
-class _Stream(ObjectStream):
-    def __init__(self, info: ObjectInfo, part: ByteRange, chunks: AsyncIterator[bytes]) -> None:
-        self.info = info
-        self.range = part
-        self._chunks = chunks
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks
-
-
-class _Whole:
-    """Iterates over chunks that are there already."""
-
-    def __init__(self, chunks: list[bytes]) -> None:
-        self._chunks = iter(chunks)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        for chunk in self._chunks:
-            return chunk
-        raise StopAsyncIteration
-
-
-class _Flow:
-    """Iterates over chunks that a task sends; `answer` is the one being read, to interrupt it when the consumer goes."""
-
-    def __init__(self, answer: _Answer) -> None:
-        self.answer = answer
-        self.error: ApplianceError | None = None
-        # One chunk waits here, while one is with the consumer and another being read.
-        self._send, self._receive = trio.open_memory_channel[bytes](1)
-
-    async def send(self, chunk: bytes) -> None:
-        await self._send.send(chunk)
-
-    async def run(self, source: Callable[[_Flow], Awaitable[None]]) -> None:
-        try:
-            await source(self)
-        except ApplianceError as error:
-            self.error = error
-        finally:
-            self._send.close()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            if self.error is not None:
-                raise self.error from None
-            raise StopAsyncIteration from None
-
-
-@contextlib.asynccontextmanager
-async def _flowing(
-    answer: _Answer, source: Callable[[_Flow], Awaitable[None]]
-) -> AsyncIterator[_Flow]:
-    """A flow that `source` feeds while the block runs; errors of the block come out as they are, not in groups."""
-    flow = _Flow(answer)
-    failure: Exception | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(flow.run, source)
-            try:
-                yield flow
-            except Exception as error:  # noqa: BLE001  # raised again below, outside of the nursery
-                failure = error
-            finally:
-                flow.answer.interrupt()
-                nursery.cancel_scope.cancel()
-    finally:
-        flow.answer.discard()
-    if failure is not None:
-        raise failure
-
-
 class Reader:
     """Opens streams on objects of one upstream."""
 
@@ -237,11 +106,14 @@ class Reader:
                 f"The upstream of backend {self._upstream.name} answered with another range than asked for."
             )
         if answer.chunks is not None and answer.range.length == part.length:
-            yield _Stream(answer.info, part, _Whole(answer.chunks))
+            yield Stream(answer.info, part, Whole(answer.chunks))
             return
-        source = self._stream if answer.chunks is None else self._segments
-        async with _flowing(answer, functools.partial(source, wanted, part)) as flow:
-            yield _Stream(answer.info, part, flow)
+        again = functools.partial(self._again, wanted, answer.info)
+        supply = (Resumed if answer.chunks is None else SideBySide)(
+            self._upstream, wanted.where, part, again
+        )
+        async with flowing(answer, supply, part.offset) as flow:
+            yield Stream(answer.info, part, flow)
 
     def _first_segment(self, asked: RangeSpec | None) -> RangeSpec | None:
         """The first of several ranged GETs, if it is certain that the range asked for is large."""
@@ -253,7 +125,7 @@ class Reader:
             return None
         return RangeSpec(asked.first, asked.first + SEGMENT_BYTES - 1)
 
-    async def _open(self, wanted: Wanted, part: RangeSpec | None, whole_bytes: int) -> _Answer:
+    async def _open(self, wanted: Wanted, part: RangeSpec | None, whole_bytes: int) -> Answer:
         """The first request; everything about the object is checked against what is wanted."""
         parameters = wanted.parameters(part, wanted.first_conditions())
         try:
@@ -284,9 +156,9 @@ class Reader:
         head = functools.partial(self._upstream.operation("head_object"), **wanted.place)
         return object_info(wanted.where.key, await self._upstream.call(wanted.where, head))
 
-    async def _get(self, wanted: Wanted, parameters: dict[str, Any], whole_bytes: int) -> _Answer:
+    async def _get(self, wanted: Wanted, parameters: dict[str, Any], whole_bytes: int) -> Answer:
         get_object = self._upstream.operation("get_object")
-        function = functools.partial(_get, get_object, wanted.where.key, parameters, whole_bytes)
+        function = functools.partial(get, get_object, wanted.where.key, parameters, whole_bytes)
         answer = await self._upstream.call(wanted.where, function)
         if answer.chunks is not None:
             self._upstream.counts["read_bytes"] += answer.range.length
@@ -294,7 +166,7 @@ class Reader:
 
     async def _again(
         self, wanted: Wanted, info: ObjectInfo, part: ByteRange, whole_bytes: int
-    ) -> _Answer:
+    ) -> Answer:
         """Another range of the very version that `info` describes."""
         same = Conditions(if_match=(info.etag,)) if info.etag else NO_CONDITIONS
         try:
@@ -305,75 +177,3 @@ class Reader:
             answer.discard()
             raise wanted.changed()
         return answer
-
-    async def _stream(self, wanted: Wanted, part: ByteRange, flow: _Flow) -> None:
-        """Send the chunks of the answer; where it breaks off, go on with another."""
-        offset = part.offset
-        failures = 0
-        while offset < part.end:
-            read = functools.partial(flow.answer.next_chunk, part.end - offset)
-            try:
-                chunk = await self._upstream.call(wanted.where, read, once=True)
-            except BackendUnavailableError:
-                failures += 1
-                if failures >= self._upstream.settings.max_attempts:
-                    raise
-                self._upstream.counts["retries"] += 1
-                flow.answer.discard()
-                rest = ByteRange(offset, part.end - offset)
-                flow.answer = await self._again(wanted, flow.answer.info, rest, 0)
-                continue
-            failures = 0
-            offset += len(chunk)
-            self._upstream.counts["read_bytes"] += len(chunk)
-            await flow.send(chunk)
-
-    async def _segments(self, wanted: Wanted, part: ByteRange, flow: _Flow) -> None:
-        """Send the segments in order; up to `read_parallelism` are fetched or wait for their turn at a time."""
-        first = flow.answer
-        fetches = deque([_Fetch(first.chunks)])
-        failure: ApplianceError | None = None
-        async with trio.open_nursery() as nursery:
-            try:
-                for offset in range(first.range.end, part.end, SEGMENT_BYTES):
-                    segment = ByteRange(offset, min(SEGMENT_BYTES, part.end - offset))
-                    fetches.append(_Fetch())
-                    nursery.start_soon(self._fetch, wanted, first.info, segment, fetches[-1])
-                    if len(fetches) > self._upstream.settings.read_parallelism:
-                        await fetches.popleft().deliver(flow)
-                while fetches:
-                    await fetches.popleft().deliver(flow)
-            except ApplianceError as error:
-                failure = error
-                nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-
-    async def _fetch(
-        self, wanted: Wanted, info: ObjectInfo, segment: ByteRange, fetch: _Fetch
-    ) -> None:
-        try:
-            answer = await self._again(wanted, info, segment, SEGMENT_BYTES)
-            fetch.chunks = answer.chunks
-        except ApplianceError as error:
-            fetch.error = error
-        finally:
-            fetch.done.set()
-
-
-class _Fetch:
-    """A segment on its way."""
-
-    def __init__(self, chunks: list[bytes] | None = None) -> None:
-        self.chunks = chunks
-        self.error: ApplianceError | None = None
-        self.done = trio.Event()
-        if chunks is not None:
-            self.done.set()
-
-    async def deliver(self, flow: _Flow) -> None:
-        await self.done.wait()
-        if self.error is not None:
-            raise self.error
-        for chunk in self.chunks or ():
-            await flow.send(chunk)
