@@ -163,7 +163,7 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         parts.accounts,
         parts.world,
         wiring.s3_settings(config),
-        secret=wiring.token_secret(parts.credentials),
+        secret=wiring.token_secret(config, parts.credentials),
         bucket_settings=parts.bucket_settings,
         tls=wiring.tls_context(config),
     )

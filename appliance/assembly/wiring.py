@@ -135,9 +135,14 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def token_secret(credentials: Credentials) -> bytes:
-    """What seals continuation tokens and upload ids: the same on every node with these root credentials, and after every restart."""
-    return hmac.digest(credentials.secret_key.encode(), b"appliance tokens", "sha256")
+def token_secret(config: Config, credentials: Credentials) -> bytes:
+    """What seals continuation tokens, upload ids and version ids: from the cluster secret where one is given, else from the root's.
+
+    Either way it is the same on every node that is configured alike, and after every restart. Version ids are kept by clients for years, and
+    root keys change: so a given cluster secret, which need not, comes first.
+    """
+    secret = given_cluster_secret(config) or credentials.secret_key
+    return hmac.digest(secret.encode(), b"appliance tokens", "sha256")
 
 
 def make_backends(config: Config, plugins: Plugins, world: World) -> list[Backend]:
