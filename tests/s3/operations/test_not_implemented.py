@@ -38,3 +38,15 @@ async def test_who_asks_comes_first(node: RunningEndpoint):
         )
         reply = await client.reply()
         assert (reply.status, b"AccessDenied" in reply.body) == (403, True), operation
+
+
+async def test_headers_without_effect_are_no_reason_to_refuse(node: RunningEndpoint):
+    headers = {
+        "x-amz-request-payer": "requester",
+        "x-amz-mfa": "20899872 301749",
+        "x-amz-optional-object-attributes": "RestoreStatus",
+    }
+    assert (await node.request("PUT", "/bucket/key", b"kept", headers)).status == 200
+    assert (await node.request("GET", "/bucket/key", headers=headers)).body == b"kept"
+    assert (await node.request("GET", "/bucket?list-type=2", headers=headers)).status == 200
+    assert (await node.request("DELETE", "/bucket/key", headers=headers)).status == 204
