@@ -49,7 +49,7 @@ from appliance.s3.operations.sharing import cors_rules
 from appliance.s3.operations.table import NOWAIT, OPERATIONS, UNSIGNED, operation_of
 from appliance.s3.settings import S3Settings
 from appliance.s3.throttle import ThrottledError, make_throttle
-from appliance.s3.wire.actions import NEEDS
+from appliance.s3.wire.actions import OF_OBJECTS
 from appliance.s3.wire.cors import shared_with
 from appliance.s3.wire.encryption import asks_for_customer_key
 from appliance.s3.wire.errors import error_response, row_of
@@ -358,7 +358,7 @@ class S3Endpoint:
         request, authentication = exchange.request, exchange.authentication
         if not isinstance(error, NoSuchKeyError) or request is None or authentication is None:
             return error
-        if not any(need.of_object for need in NEEDS[request.operation]):
+        if request.operation not in OF_OBJECTS:
             return error
         return self._gate.missing(request, authentication, error)
 

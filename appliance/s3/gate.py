@@ -36,7 +36,6 @@ from appliance.policy.access.acl import decode_acl
 from appliance.policy.access.bucket import BucketAccess, bucket_access
 from appliance.policy.access.decide import (
     ALLOW,
-    ALLOW_OWN,
     Allow,
     Caller,
     Deny,
@@ -48,7 +47,7 @@ from appliance.policy.access.decide import (
 )
 from appliance.policy.access.keys import EXISTING_TAG, REQUEST_TAG
 from appliance.s3.bucket_settings import BucketSettings
-from appliance.s3.wire.actions import LIST_NEED, OF_ACCOUNTS, UNJUDGED, needs_of
+from appliance.s3.wire.actions import LIST_NEED, OF_ACCOUNTS, OF_OBJECTS, UNJUDGED, needs_of
 from appliance.s3.wire.operations import Operation
 from appliance.s3.wire.request import S3Request
 from appliance.s3.wire.request_keys import RequestKeys
@@ -174,7 +173,7 @@ class Gate:
         ):
             return Deny("the bucket has another owner than the request expects")
         if standing.settled is not None:
-            return ALLOW if standing.settled is ALLOW else _for_own(request)
+            return standing.settled if operation in OF_OBJECTS else ALLOW
         if _needs_tags(standing.bucket, request):
             return None
         return self._judge(standing, Asked(request, authentication, now_ns))
@@ -382,11 +381,6 @@ def _of_account(identity: Identity, operation: Operation) -> Verdict:
     if identity.role is Role.READONLY and operation is Operation.CreateBucket:
         return Deny("the account may only read")
     return ALLOW
-
-
-def _for_own(request: S3Request) -> Allow:
-    """Of a bucket's owner, of whom only objects of others may want something else."""
-    return ALLOW_OWN if any(need.of_object for need in needs_of(request)) else ALLOW
 
 
 def _needs_tags(bucket: BucketAccess, request: S3Request) -> bool:

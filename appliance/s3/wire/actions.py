@@ -171,6 +171,8 @@ NEEDS: dict[Op, tuple[Need, ...]] = {
 OF_ACCOUNTS = frozenset({Op.ListBuckets, Op.CreateBucket})
 # These are judged by what is in them, or by nothing.
 UNJUDGED = frozenset({Op.PreflightBucket, Op.PreflightObject, Op.PostObject})
+# Of these it matters whose the object is.
+OF_OBJECTS = frozenset(op for op, needs in NEEDS.items() if any(need.of_object for need in needs))
 # Of what a request with a version id does, the name is another.
 _OF_VERSIONS = {
     f"s3:{name}": f"s3:{name.replace('Object', 'ObjectVersion', 1)}"
