@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
@@ -163,3 +164,98 @@ def test_readonly_accounts_never_write(node):
         with pytest.raises(ClientError, match="AccessDenied"):
             write()
     assert node.get("bkt", "k") == b"x"
+
+
+@pytest.fixture
+def users(node, tmp_path):
+    """Clients of two accounts that are users of the system, and the directory of a bucket that is open to both, by policy and mode."""
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(directory.stat().st_mode | 0o011)
+    # The bucket's owner owns, and its policy governs, whatever anybody puts there.
+    node.s3.create_bucket(Bucket="bkt", ObjectOwnership="BucketOwnerEnforced")
+    (tmp_path / "buckets/bkt").chmod(0o777)
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": ["arn:aws:s3:::bkt", "arn:aws:s3:::bkt/*"],
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    node.s3.put_bucket_policy(Bucket="bkt", Policy=json.dumps(policy))
+    clients = [
+        client(node, accounts(node, "add", name, "--uid", uid, "--gid", uid))
+        for name, uid in (("alice", "50001"), ("bob", "50002"))
+    ]
+    return *clients, tmp_path / "buckets/bkt"
+
+
+def refused(call, **arguments) -> bool:
+    with pytest.raises(ClientError) as caught:
+        call(Bucket="bkt", **arguments)
+    return caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_accounts_with_a_uid_make_files_as_that_user(node, users):
+    alice, bob, bucket = users
+    alice.put_object(Bucket="bkt", Key="hers/small", Body=b"x")
+    alice.put_object(Bucket="bkt", Key="hers/large", Body=bytes(3 << 20))
+    upload = alice.create_multipart_upload(Bucket="bkt", Key="hers/parts")["UploadId"]
+    part = alice.upload_part(
+        Bucket="bkt", Key="hers/parts", UploadId=upload, PartNumber=1, Body=b"x"
+    )
+    alice.complete_multipart_upload(
+        Bucket="bkt",
+        Key="hers/parts",
+        UploadId=upload,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+    )
+    alice.copy_object(Bucket="bkt", Key="hers/copy", CopySource="bkt/hers/small")
+    for path in (bucket / "hers", *(bucket / "hers").iterdir()):
+        assert (path.stat().st_uid, path.stat().st_gid) == (50001, 50001)
+    assert len(list((bucket / "hers").iterdir())) == 4
+    assert refused(bob.put_object, Key="hers/his", Body=b"y")
+    assert refused(bob.delete_object, Key="hers/small")
+    outcome = bob.delete_objects(Bucket="bkt", Delete={"Objects": [{"Key": "hers/small"}]})
+    assert outcome["Errors"][0]["Code"] == "AccessDenied"
+    assert node.get("bkt", "hers/small") == b"x"
+
+
+def test_hits_are_checked_for_each_user(node, users):
+    alice, bob, bucket = users
+    alice.put_object(Bucket="bkt", Key="k", Body=b"x")
+    for _ in range(3):
+        assert bob.get_object(Bucket="bkt", Key="k")["Body"].read() == b"x"
+    (bucket / "k").chmod(0o600)
+    for _ in range(3):
+        assert alice.get_object(Bucket="bkt", Key="k")["Body"].read() == b"x"
+        assert refused(bob.get_object, Key="k")
+        assert refused(bob.head_object, Key="k")
+        assert refused(bob.get_object_tagging, Key="k")
+        assert refused(bob.copy_object, Key="stolen", CopySource="bkt/k")
+    assert node.get("bkt", "k") == b"x"  # the root has no user
+    (bucket / "closed").mkdir(mode=0o700)
+    assert refused(alice.list_objects_v2, Prefix="closed/")
+    assert refused(alice.list_objects_v2)
+    names = alice.list_objects_v2(Bucket="bkt", Delimiter="/")
+    assert [item["Key"] for item in names["Contents"]] == ["k"]
+
+
+def test_users_at_the_same_time_stay_apart(node, users):
+    alice, bob, bucket = users
+    work = [
+        (who, uid, number)
+        for number in range(40)
+        for who, uid in ((alice, 50001), (bob, 50002), (node.s3, 0))
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        list(
+            pool.map(
+                lambda item: item[0].put_object(
+                    Bucket="bkt", Key=f"{item[1]}-{item[2]}/k", Body=b"x"
+                ),
+                work,
+            )
+        )
+    for _, uid, number in work:
+        for path in (bucket / f"{uid}-{number}", bucket / f"{uid}-{number}" / "k"):
+            assert path.stat().st_uid == uid

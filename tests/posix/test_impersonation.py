@@ -12,19 +12,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.plugin.caller import CALLER, Caller, acting_as
 from appliance_posix.impersonation import (
-    as_appliance,
-    as_caller,
-    in_callers_name,
-    is_acting,
+    ActingHost,
+    acting_for,
+    caller,
+    give_to_caller,
+    in_name_of,
     is_possible,
     plainly,
     rights,
 )
+from tests.support.plugin_host import backend_config
 
 pytestmark = pytest.mark.real
 ALICE, BOB = Caller(50_001, (60_001, 60_077)), Caller(50_002, (60_002,))
@@ -48,6 +51,11 @@ def place(tmp_path):
     return tmp_path
 
 
+def rights_plainly():
+    with plainly():
+        return rights()
+
+
 def may_read(path) -> bool:
     try:
         path.read_bytes()
@@ -58,29 +66,36 @@ def may_read(path) -> bool:
 
 def test_what_a_caller_makes_is_its_own(place):
     place.chmod(0o777)
-    with as_caller(ALICE):
-        (place / "file").write_bytes(b"x")
-        (place / "directory").mkdir()
-    for name in ("file", "directory"):
-        stat = (place / name).stat()
-        assert (stat.st_uid, stat.st_gid) == (50_001, 60_001)
+    with acting_for(ALICE):
+        with plainly():
+            (place / "directory").mkdir()
+        fd = os.open(place, os.O_RDWR | os.O_TMPFILE, 0o600)
+        give_to_caller(fd)
+        directory = os.open(place, os.O_RDONLY)
+        os.link(f"/proc/self/fd/{fd}", "file", dst_dir_fd=directory, follow_symlinks=True)
+        os.close(directory)
+        os.close(fd)
+        (place / "private").touch()
+    for name, owner in (("file", 50_001), ("directory", 50_001), ("private", 0)):
+        assert (place / name).stat().st_uid == owner
+    assert (place / "file").stat().st_gid == 60_001
 
 
-def test_a_caller_is_checked_only_plainly(place):
+def test_a_caller_is_checked_plainly(place):
     secret = place / "secret"
     secret.write_bytes(b"x")
     secret.chmod(0o600)
-    with as_caller(ALICE):
-        assert may_read(secret)  # privileged
+    with acting_for(ALICE):
+        assert may_read(secret)  # as the appliance
         with plainly():
             assert not may_read(secret)
             with pytest.raises(PermissionError):
                 (place / "new").touch()
         assert may_read(secret)
     os.chown(secret, 50_001, 0)
-    with as_caller(ALICE), plainly():
+    with acting_for(ALICE), plainly():
         assert may_read(secret)
-    with as_caller(BOB), plainly():
+    with acting_for(BOB), plainly():
         assert not may_read(secret)
 
 
@@ -90,10 +105,10 @@ def test_all_groups_of_a_caller_count_and_none_of_the_appliances(place, gid, all
     shared.write_bytes(b"x")
     os.chown(shared, 0, gid)
     shared.chmod(0o640)
-    with as_caller(ALICE), plainly():
+    with acting_for(ALICE), plainly():
         assert may_read(shared) == allowed
     os.chown(shared, 0, 0)  # the appliance's own group
-    with as_caller(ALICE), plainly():
+    with acting_for(ALICE), plainly():
         assert not may_read(shared)
 
 
@@ -105,28 +120,18 @@ def test_the_kernels_acls_count(place):
     entries = [(1, 6, -1), (2, 4, 50_001), (4, 0, -1), (0x10, 4, -1), (0x20, 0, -1)]
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
     os.setxattr(granted, "system.posix_acl_access", acl)
-    with as_caller(ALICE), plainly():
+    with acting_for(ALICE), plainly():
         assert may_read(granted)
-    with as_caller(BOB), plainly():
+    with acting_for(BOB), plainly():
         assert not may_read(granted)
-
-
-def test_what_is_made_as_the_appliance_is_the_appliances(place):
-    with as_caller(ALICE):
-        with as_appliance():
-            assert not is_acting()
-            (place / "own").write_bytes(b"x")
-        (place / "callers").write_bytes(b"x")
-    assert (place / "own").stat().st_uid == 0
-    assert (place / "callers").stat().st_uid == 50_001
 
 
 def test_without_a_caller_nothing_changes():
     before = rights()
-    for state in (plainly, as_appliance):
-        with state():
-            assert rights() == before
-    assert in_callers_name(rights) == before
+    with plainly():
+        assert rights() == before
+    give_to_caller(-1)
+    assert caller() is None
 
 
 def test_an_account_with_the_uid_of_root_is_root(place):
@@ -134,37 +139,38 @@ def test_an_account_with_the_uid_of_root_is_root(place):
     secret.write_bytes(b"x")
     os.chown(secret, 50_001, 60_001)
     secret.chmod(0o600)
-    with as_caller(ROOT), plainly():
+    with acting_for(ROOT), plainly():
         assert may_read(secret)
 
 
 def test_quotas_hold_for_callers():
-    with as_caller(ALICE):
+    with acting_for(ALICE):
         assert not rights().effective & 1 << 24  # CAP_SYS_RESOURCE
+        with plainly():
+            assert not rights().effective & 1 << 24
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
 def test_rights_come_back_after_any_error(error):
     before = rights()
-    with pytest.raises(error), as_caller(ALICE), plainly():
+    with pytest.raises(error), acting_for(ALICE), plainly():
         raise error
     assert rights() == before
-    assert not is_acting()
+    assert caller() is None
 
 
 STATES = st.recursive(
     st.just([]),
     lambda inner: st.lists(
-        st.tuples(st.sampled_from(["alice", "bob", "plainly", "appliance", "raise"]), inner),
+        st.tuples(st.sampled_from(["alice", "bob", "plainly", "raise"]), inner),
         max_size=3,
     ),
     max_leaves=8,
 )
 ENTER = {
-    "alice": lambda: as_caller(ALICE),
-    "bob": lambda: as_caller(BOB),
+    "alice": lambda: acting_for(ALICE),
+    "bob": lambda: acting_for(BOB),
     "plainly": plainly,
-    "appliance": as_appliance,
 }
 
 
@@ -197,8 +203,8 @@ def test_threads_are_callers_each_for_itself():
     before = rights()
     together = threading.Barrier(3)
 
-    def act(caller: Caller):
-        with as_caller(caller):
+    def act(who: Caller):
+        with acting_for(who), plainly():
             together.wait(30)  # all three are somebody at this moment
             seen = rights()
             together.wait(30)
@@ -223,23 +229,47 @@ def test_many_turns_of_a_few_threads_leave_each_as_it_was():
     before = rights()
 
     def act(number: int):
-        caller = (None, ALICE, BOB)[number % 3]
-        with acting_as(caller):
-            within = in_callers_name(rights)
-        assert within.uid == (caller.uid if caller else 0)
+        who = (ALICE, BOB)[number % 2]
+        assert in_name_of(who, rights_plainly).uid == who.uid
         return rights()
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(act, range(600))) == {before}
 
 
-def test_the_caller_is_the_contexts():
-    with acting_as(ALICE):
-        assert in_callers_name(rights).uid == 50_001
-        with acting_as(None):
-            assert in_callers_name(rights).uid == 0
-        assert CALLER.get() == ALICE
+async def test_functions_in_threads_run_as_the_caller_of_their_task():
+    host = ActingHost(backend_config().host)
+    before = rights()
+    seen = {}
+
+    async def one(name, who):
+        with acting_as(who):
+            seen[name] = await host.run_blocking(rights_plainly)
+            with acting_as(None):
+                seen[name, "appliance"] = await host.run_blocking(rights)
+
+    async with trio.open_nursery() as nursery:
+        for name, who in (("alice", ALICE), ("bob", BOB), ("nobody", None)):
+            nursery.start_soon(one, name, who)
+    assert {name: seen[name].uid for name in ("alice", "bob", "nobody")} == {
+        "alice": 50_001,
+        "bob": 50_002,
+        "nobody": 0,
+    }
+    assert {seen[name, "appliance"] for name in ("alice", "bob", "nobody")} == {before}
     assert CALLER.get() is None
+
+
+async def test_a_function_that_raises_leaves_its_thread_as_it_was():
+    host = ActingHost(backend_config().host)
+
+    def fail():
+        raise OSError(5, "planned")
+
+    with acting_as(ALICE), pytest.raises(OSError, match="planned"):
+        await host.run_blocking(fail)
+    threads = {await host.run_blocking(rights) for _ in range(8)}
+    assert threads == {rights()}
 
 
 PROGRAM = """
@@ -264,7 +294,7 @@ def run(program: str, *wrapper: str) -> subprocess.CompletedProcess[str]:
 def test_an_appliance_that_may_not_act_as_others_refuses_rather_than_act_as_itself():
     program = """
 try:
-    with i.as_caller(Caller(50001, (60001,))):
+    with i.acting_for(Caller(50001, (60001,))):
         print("acted")
 except AccessDeniedError:
     print("refused")
@@ -276,7 +306,7 @@ except AccessDeniedError:
 
 def test_a_thread_that_cannot_get_its_rights_back_ends_the_process():
     program = """
-with i.as_caller(Caller(50001, (60001,))):
+with i.acting_for(Caller(50001, (60001,))), i.plainly():
     i._SYS_SETGROUPS.clear()  # nothing works any more
 print("went on")
 """

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat as stat_module
 
 from appliance_posix import metadata
 from appliance_posix.bucket import Bucket
@@ -118,6 +119,7 @@ def _copy_into(
             length = min(_COPY_BYTES, size - staged.size)
             append_range(source.fd, staged.size, length, staged)
         os.utime(staged.fd, ns=(source.stat.st_atime_ns, source.stat.st_mtime_ns))
+        _like(staged.fd, os.fstat(source.fd))
         stat = os.fstat(staged.fd)
         kept = changed(record, fingerprint=Fingerprint.of(stat), spilled="")
         staged.record = metadata.save(bucket, staged.fd, stat, kept, key)
@@ -125,6 +127,16 @@ def _copy_into(
         staged.link_over(bucket, directory, name)
     finally:
         staged.discard()
+
+
+def _like(fd: int, original: os.stat_result) -> None:
+    """Owner and mode of the original: who might not read it must not read the copy."""
+    os.fchmod(fd, stat_module.S_IMODE(original.st_mode))
+    if (os.fstat(fd).st_uid, os.fstat(fd).st_gid) != (original.st_uid, original.st_gid):
+        with contextlib.suppress(
+            PermissionError
+        ):  # an appliance without root's rights has no accounts with users
+            os.fchown(fd, original.st_uid, original.st_gid)
 
 
 def remove_past(bucket: Bucket, key: str, *entries: Past) -> None:

@@ -23,7 +23,7 @@ from appliance.model.objects import (
 )
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance.plugin import Body, LocalFile, ObjectStream
-from appliance_posix import buckets, publish, registers, removal, version_listing
+from appliance_posix import buckets, permission, publish, registers, removal, version_listing
 from appliance_posix.bucket import Bucket
 from appliance_posix.copying import copied_record
 from appliance_posix.errnos import domain_error
@@ -111,6 +111,9 @@ class PosixBackend(MultipartOperations):
         check_key(key)
         self._counters["reads"] += 1
         return await self._in_bucket(_open_local, bucket, key, version, version_id, key=key)
+
+    async def check_read(self, bucket: str, key: str, *, version_id: str = "") -> None:
+        await self._in_bucket(permission.check_read, bucket, key, version_id, key=key)
 
     def validate_nowait(self, bucket: str, key: str, version: str) -> bool | None:
         """One or two `stat`s by path.

@@ -14,7 +14,10 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+from appliance_posix.impersonation import plainly
+from appliance_posix.keypath import RESERVED
 from appliance_posix.syscalls import openat2_beneath
 
 Opener = Callable[[int, bytes, int, int], int]
@@ -75,28 +78,38 @@ def open_beneath(opener: Opener, directory_fd: int, path: bytes, flags: int, mod
 def make_directories(opener: Opener, directory_fd: int, path: bytes) -> int:
     """Open the directory `path`, making what is missing on the way. NotADirectoryError if something else is in the way.
 
+    Private directories are the appliance's own, others those of the caller that it works for.
+
     A concurrent delete may prune a directory between our making it and stepping into it: the caller retries on FileNotFoundError.
     """
     try:
         return open_beneath(opener, directory_fd, path, DIRECTORY)
     except FileNotFoundError:
         pass
+    whose = whose_tree(path)
     fd = os.dup(directory_fd)
     try:
         for component in path.split(b"/"):
-            fd = _step(opener, fd, component)
+            fd = _step(opener, fd, component, whose)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def _step(opener: Opener, fd: int, component: bytes) -> int:
+def whose_tree(path: bytes) -> Callable[[], AbstractContextManager[None]]:
+    """In which state of the thread directories at `path` are made and removed: private ones are the appliance's."""
+    return contextlib.nullcontext if path.split(b"/", 1)[0] == RESERVED else plainly
+
+
+def _step(
+    opener: Opener, fd: int, component: bytes, whose: Callable[[], AbstractContextManager[None]]
+) -> int:
     """Into a sub-directory, made if it is missing; closes `fd` on success."""
     try:
         inner = opener(fd, component, DIRECTORY, 0)
     except FileNotFoundError:
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError), whose():
             os.mkdir(component, 0o777, dir_fd=fd)
         inner = opener(fd, component, DIRECTORY, 0)
     os.close(fd)

@@ -12,8 +12,10 @@ from appliance.model.names import check_new_bucket_name, is_bucket_name
 from appliance.model.objects import BucketInfo, Versioning
 from appliance_posix.beneath import DIRECTORY, Anchors, Opener, make_directories, open_beneath
 from appliance_posix.bucket import VERSIONING, Bucket
+from appliance_posix.impersonation import plainly
 from appliance_posix.listing import START, items
 from appliance_posix.metadata import write_file
+from appliance_posix.permission import check_bucket_change
 from appliance_posix.snapshot import Snapshots
 from appliance_posix.syscalls import rename_exclusive
 from appliance_posix.version_listing import has_history
@@ -48,8 +50,10 @@ def head(volume: Volume, name: str) -> BucketInfo:
 def create(volume: Volume, name: str) -> None:
     """Make the directory, durably. Raises InvalidBucketNameError, BucketExistsError."""
     check_new_bucket_name(name)
+    check_bucket_change(volume, name)
     try:
-        os.mkdir(name.encode(), 0o777, dir_fd=volume.root_fd)
+        with plainly():
+            os.mkdir(name.encode(), 0o777, dir_fd=volume.root_fd)
     except FileExistsError:
         raise BucketExistsError(bucket=name) from None
     os.fsync(volume.root_fd)
@@ -69,6 +73,7 @@ def delete(volume: Volume, snapshots: Snapshots, name: str) -> None:
     somebody put a file there by hand in that moment, it is moved back.
     """
     with Bucket(volume, name) as bucket, bucket.locked_whole():
+        check_bucket_change(volume, name)
         if next(items(bucket, snapshots, b"", b"", START), None) is not None or has_history(bucket):
             raise BucketNotEmptyError(bucket=name)
         trash = make_directories(volume.opener, volume.root_fd, _TRASH)

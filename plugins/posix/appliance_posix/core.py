@@ -15,6 +15,7 @@ from appliance.plugin import Backend, BackendConfig, Body, Capabilities, Digests
 from appliance_posix.bucket import Bucket
 from appliance_posix.config import Options
 from appliance_posix.errnos import domain_error
+from appliance_posix.impersonation import ActingHost
 from appliance_posix.intake import Intake
 from appliance_posix.reaper import reap
 from appliance_posix.snapshot import Snapshots
@@ -42,7 +43,7 @@ class PosixCore(Backend):
 
     def __init__(self, config: BackendConfig, options: Options) -> None:
         self.name = config.name
-        self._host = config.host
+        self._host = ActingHost(config.host)
         self._options = options
         self._root = os.fsencode(options.root)
         self._volume: Volume | None = None
@@ -58,6 +59,7 @@ class PosixCore(Backend):
             compare_and_swap=True,
             versioning=True,
             acls=True,
+            callers=True,
             checksums=frozenset(ALGORITHMS),
         )
 

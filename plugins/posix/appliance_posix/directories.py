@@ -13,7 +13,7 @@ import stat as stat_module
 from collections.abc import Iterator
 
 from appliance.model.errors import ConflictError
-from appliance_posix.beneath import DIRECTORY, Anchors, make_directories, open_beneath
+from appliance_posix.beneath import DIRECTORY, Anchors, make_directories, open_beneath, whose_tree
 from appliance_posix.bucket import Bucket
 from appliance_posix.keypath import Place, ancestors, locate
 from appliance_posix.objects import ABSENT, find
@@ -145,7 +145,8 @@ def prune(bucket: Bucket, directory: bytes) -> None:
             except OSError:
                 return
             try:
-                os.rmdir(name, dir_fd=fd)
+                with whose_tree(directory)():
+                    os.rmdir(name, dir_fd=fd)
                 if not bucket.volume.features.local:
                     # A CephFS server makes others who use this directory wait, up to 5 s, until somebody wants this on disk.
                     os.fsync(fd)

@@ -1,33 +1,35 @@
 """One thread at a time as another user: file-system user and group ids, supplementary groups and capabilities are each thread's own.
 
-Three states of a thread:
+Two states of a thread that works for a caller (`acting_for`):
 
-    as the appliance            as it was started; the only state between two functions
-    as a caller, privileged     what is made belongs to the caller, but no permission is checked: for the appliance's own directories
-    as a caller, plainly        the kernel decides as it would for a shell of that user: `plainly()`, around checks
+    as the appliance     for its own directories, which are nobody else's, and for what has been checked; what it makes it gives to the
+                         caller
+    as the caller        `plainly()`: for checks, and for making directories; the kernel, or the server of a network filesystem, decides as
+                         it would for a shell of that user: by ACLs, groups and whatever else counts there
 
-A function runs in the second state and goes through the third wherever users' files and directories are concerned. The kernel checks with
-the real thing (ACLs, groups, what a file server thinks), never we. Every state is left as it was entered, whatever happens; a thread that
-cannot get its own rights back would do the next request's work with the wrong ones, so then the process ends.
+Nothing in between: a thread with the caller's ids and some of root's rights would do on local filesystems, but the server of a network
+filesystem sees the ids only. Every state is left as it was entered, whatever happens; a thread that cannot get its own rights back would do
+the next request's work with the wrong ones, so then the process ends.
 
 setfsuid(2), setfsgid(2), capset(2) change the calling thread. setgroups(3) of glibc changes all threads, so the system call is used.
-Capabilities are set last: setfsuid drops and raises some by itself (capabilities(7)). CAP_SYS_RESOURCE goes with them: who has it is not
-held to quotas.
+Capabilities are set last: setfsuid drops and raises some by itself (capabilities(7)). Who works for a caller has no CAP_SYS_RESOURCE in
+either state: with it, quotas would not hold for what is written for the caller.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import platform
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from appliance.model.errors import AccessDeniedError
-from appliance.plugin.caller import CALLER, Caller
+from appliance.plugin import CALLER, Caller, Host
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,10 +37,11 @@ _LOG = logging.getLogger("appliance.backend.posix")
 
 # <asm/unistd.h>: a number of its own on each architecture.
 _SYS_SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "ppc64le": 81, "s390x": 206}
-_SETGID, _SETUID, _SYS_RESOURCE = 1 << 6, 1 << 7, 1 << 24
+_CHOWN, _SETGID, _SETUID, _SYS_RESOURCE = 1 << 0, 1 << 6, 1 << 7, 1 << 24
 # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE: what setfsuid(2) drops.
 _FILES = 0b11111 | 1 << 9 | 1 << 27 | 1 << 32
 _CAPABILITY_VERSION_3 = 0x20080522
+_NO_ID = ctypes.c_uint(0xFFFFFFFF)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.setfsuid.restype = _libc.setfsgid.restype = ctypes.c_uint
@@ -79,9 +82,10 @@ def rights() -> Rights:
 
 
 class _State(threading.local):
-    """What this thread is now, if it is not as the appliance."""
+    """`caller`: for whom this thread works. `rights`: what it is now; None: as it was started."""
 
-    acting: Rights | None = None
+    caller: Caller | None = None
+    rights: Rights | None = None
 
 
 _state = _State()
@@ -97,88 +101,105 @@ def own_rights() -> Rights:
 
 
 def is_possible() -> bool:
-    """Whether this process may act as others at all."""
-    wanted = _SETUID | _SETGID
+    """Whether this process may act as others at all, and give them files."""
+    wanted = _CHOWN | _SETUID | _SETGID
     return own_rights().effective & wanted == wanted and platform.machine() in _SYS_SETGROUPS
 
 
 @contextlib.contextmanager
-def as_caller(caller: Caller) -> Iterator[None]:
-    """This thread as `caller`, privileged. Raises AccessDeniedError where the appliance may not act as others."""
+def acting_for(caller: Caller) -> Iterator[None]:
+    """This thread works for `caller`, as the appliance. Raises AccessDeniedError where the appliance may not act as others."""
     if not is_possible():
         _LOG.warning(
-            "the appliance may not act as user %d: run it as root, or with CAP_SETUID and CAP_SETGID on a known machine",
+            "the appliance may not act as user %d: run it as root, or with CAP_SETUID, CAP_SETGID and CAP_CHOWN on a known machine",
             caller.uid,
         )
         raise AccessDeniedError("The appliance may not act as this account's user.")
-    effective = own_rights().effective & ~_SYS_RESOURCE
-    with _acting(Rights(caller.uid, caller.gids[0], caller.gids, effective)):
-        yield
+    own = own_rights()
+    before = _state.caller
+    with _being(own._replace(effective=own.effective & ~_SYS_RESOURCE)):
+        _state.caller = caller
+        try:
+            yield
+        finally:
+            _state.caller = before
 
 
 @contextlib.contextmanager
 def plainly() -> Iterator[None]:
-    """Within `as_caller`: with the caller's own rights. Elsewhere: nothing."""
-    acting = _state.acting
-    if acting is None or acting.uid == 0:
+    """As the caller that this thread works for, and nothing more. Without a caller: nothing."""
+    caller = _state.caller
+    if caller is None:
         yield
         return
-    with _acting(acting._replace(effective=acting.effective & ~_FILES)):
+    effective = own_rights().effective & ~_SYS_RESOURCE
+    if caller.uid:
+        effective &= ~_FILES
+    with _being(Rights(caller.uid, caller.gids[0], caller.gids, effective)):
         yield
+
+
+def caller() -> Caller | None:
+    """For whom this thread works; None: for the appliance itself."""
+    return _state.caller
+
+
+def give_to_caller(fd: int) -> None:
+    """A file that was just made, and has no name yet, becomes the caller's."""
+    caller = _state.caller
+    if caller is not None:
+        os.fchown(fd, caller.uid, caller.gids[0])
 
 
 @contextlib.contextmanager
-def as_appliance() -> Iterator[None]:
-    """Within `as_caller`: as the appliance, for what is to be its own. Elsewhere: nothing."""
-    if _state.acting is None:
-        yield
-        return
-    with _acting(None):
-        yield
-
-
-def is_acting() -> bool:
-    """Whether this thread is a caller now."""
-    return _state.acting is not None
-
-
-@contextlib.contextmanager
-def _acting(wanted: Rights | None) -> Iterator[None]:
-    before = _state.acting
+def _being(wanted: Rights) -> Iterator[None]:
+    before = _state.rights or own_rights()
     try:
-        _become(wanted or own_rights())
-        _state.acting = wanted
+        _become(wanted, before)
+        _state.rights = wanted
         yield
     finally:
-        _return_to(before)
+        # If becoming failed half way, the way back is the same: it sets all that differs between the two.
+        _return_to(before, wanted)
 
 
-def _return_to(before: Rights | None) -> None:
+def _return_to(before: Rights, wanted: Rights) -> None:
     try:
-        _become(before or own_rights())
-        _state.acting = before
+        _become(before, wanted)
+        _state.rights = before
     except BaseException:  # noqa: BLE001  # see the module
         _LOG.critical("a thread could not get its own rights back: the process ends")
         os.abort()
 
 
-def _become(wanted: Rights) -> None:
-    """Raises OSError if the kernel does not let us, or did something else."""
-    # All there is first: changing ids needs some of it.
-    _set_effective(own_rights().effective)
-    array = (ctypes.c_uint32 * len(wanted.groups))(*wanted.groups)
-    number = ctypes.c_long(_SYS_SETGROUPS[platform.machine()])
-    if _libc.syscall(number, ctypes.c_size_t(len(wanted.groups)), array) != 0:
-        _raise_errno("setgroups")
-    _libc.setfsgid(ctypes.c_uint(wanted.gid))
-    _libc.setfsuid(ctypes.c_uint(wanted.uid))
+def _become(wanted: Rights, now: Rights) -> None:
+    """From what this thread is to what it shall be. Raises OSError if the kernel does not let us, or did something else."""
+    if wanted[:3] != now[:3]:
+        # CAP_SETUID and CAP_SETGID are there in every state.
+        groups = wanted.groups
+        array = (ctypes.c_uint32 * len(groups))(*groups)
+        number = ctypes.c_long(_SYS_SETGROUPS[platform.machine()])
+        if _libc.syscall(number, ctypes.c_size_t(len(groups)), array) != 0:
+            _raise_errno("setgroups")
+        _libc.setfsgid(ctypes.c_uint(wanted.gid))
+        _libc.setfsuid(ctypes.c_uint(wanted.uid))
+        # These two tell nobody that they failed.
+        if _ids() != (wanted.uid, wanted.gid):
+            raise PermissionError(f"the thread is user and group {_ids()}")
+    elif wanted == now:
+        return
     _set_effective(wanted.effective)
-    found = rights()
-    # The kernel sorts groups.
-    if found._replace(groups=()) != wanted._replace(groups=()) or set(found.groups) != set(
-        wanted.groups
-    ):
-        raise PermissionError(f"the thread has other rights than it should: {found}")
+
+
+def _ids() -> tuple[int, int]:
+    """fsuid and fsgid: an id that is none changes nothing and returns the current one."""
+    return _libc.setfsuid(_NO_ID), _libc.setfsgid(_NO_ID)
+
+
+@functools.cache
+def _kept_capabilities() -> tuple[int, int]:
+    """Permitted and inheritable ones, which are never changed."""
+    return _capabilities()[1:]
 
 
 def _capabilities() -> tuple[int, int, int]:
@@ -195,22 +216,19 @@ def _capabilities() -> tuple[int, int, int]:
     )
 
 
-def _set_effective(effective: int) -> None:
-    now, permitted, inheritable = _capabilities()
-    if now == effective:
-        return
-    header = _Header(_CAPABILITY_VERSION_3, 0)
-    halves = (_Half * 2)(
-        *(
-            _Half(
-                effective >> shift & 0xFFFFFFFF,
-                permitted >> shift & 0xFFFFFFFF,
-                inheritable >> shift & 0xFFFFFFFF,
-            )
-            for shift in (0, 32)
-        )
+@functools.lru_cache(maxsize=16)
+def _request(effective: int) -> Any:
+    """capset(2)'s argument; there are few different ones, and they are read only."""
+    permitted, inheritable = _kept_capabilities()
+    sets = (effective, permitted, inheritable)
+    return (_Half * 2)(
+        *(_Half(*(number >> shift & 0xFFFFFFFF for number in sets)) for shift in (0, 32))
     )
-    if _libc.capset(ctypes.byref(header), halves) != 0:
+
+
+def _set_effective(effective: int) -> None:
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    if _libc.capset(ctypes.byref(header), _request(effective)) != 0:
         _raise_errno("capset")
 
 
@@ -222,18 +240,27 @@ def _raise_errno(call: str) -> None:
 # --- threads of an operation ---------------------------------------------------------------------
 
 
-class RunsBlocking(Protocol):
-    """The part of `appliance.plugin.Host` that hands work to threads."""
+class ActingHost:
+    """The host of a backend whose functions in threads run as the caller of the task that asks for them, if it has one."""
 
-    async def run_blocking(
-        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
+    def __init__(self, host: Host) -> None:
+        self.logger = host.logger
+        self.now_ns = host.now_ns
+        self.boot_s = host.boot_s
+        self.token_bytes = host.token_bytes
+        self.random = host.random
+        self._host = host
+
+    async def run_blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `appliance.plugin.Host`. Raises AccessDeniedError where the appliance may not act as this caller."""
+        caller = CALLER.get()
+        if caller is None:
+            return await self._host.run_blocking(function, *args, **kwargs)
+        call = functools.partial(function, *args, **kwargs)
+        return await self._host.run_blocking(in_name_of, caller, call)
 
 
-def in_callers_name(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call it as the caller of the context, if there is one: the first thing in a worker thread."""
-    caller = CALLER.get()
-    if caller is None:
-        return function(*args, **kwargs)
-    with as_caller(caller):
-        return function(*args, **kwargs)
+def in_name_of(caller: Caller, function: Callable[[], T]) -> T:
+    """Call it for `caller`: the first thing in a worker thread."""
+    with acting_for(caller):
+        return function()

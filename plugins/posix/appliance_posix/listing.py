@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from appliance.model.errors import InvalidArgumentError
+from appliance.model.errors import AccessDeniedError, InvalidArgumentError
 from appliance.model.names import KEY_BYTES_MAX, key_bytes, key_text
 from appliance.model.objects import ListPage, ListRequest, ObjectInfo
 from appliance_posix.beneath import DIRECTORY, Anchors
@@ -21,6 +21,7 @@ from appliance_posix.bucket import Bucket
 from appliance_posix.describe import Describer
 from appliance_posix.keypath import directory_path
 from appliance_posix.objects import ABSENT
+from appliance_posix.permission import check_list
 from appliance_posix.snapshot import Entry, Snapshot, Snapshots, first_at_least
 
 
@@ -186,7 +187,8 @@ class Walk:
         return first_at_least(entries, head + slash)
 
     def _snapshot(self, path: bytes) -> Snapshot:
-        """Entries of a directory; none if it is gone."""
+        """Entries of a directory; none if it is gone. Raises AccessDeniedError."""
+        check_list(self._bucket, path)
         try:
             fd = self._anchors.open(path, DIRECTORY)
         except OSError as error:
@@ -206,7 +208,10 @@ class Walk:
         if self._holds_plain_file(path):
             return True
         with type(self)(self._bucket, self._snapshots, name, fold=False) as unfolded:
-            return next(unfolded.after(START), None) is not None
+            try:
+                return next(unfolded.after(START), None) is not None
+            except AccessDeniedError:
+                return True  # the caller may not look into it: its name is told all the same
 
     def _holds_plain_file(self, path: bytes) -> bool:
         """The usual case, told from the first few names of the directory."""

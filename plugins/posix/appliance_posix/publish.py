@@ -25,6 +25,7 @@ from appliance_posix.finding import require
 from appliance_posix.history import Past, counting, everything, new_stamp
 from appliance_posix.keypath import Location, ancestors, locate
 from appliance_posix.objects import Found, check_write, find
+from appliance_posix.permission import check_change, check_update, inherit_group
 from appliance_posix.record import Record, changed, info_of
 from appliance_posix.sealing import reseal
 from appliance_posix.staging import Staged
@@ -54,6 +55,7 @@ def in_rounds(bucket: Bucket, key: str, locks: set[str], change: Callable[[set[s
     names = {key, *locks}
     for _ in range(_ROUNDS):
         with bucket.locked(names):
+            check_change(bucket, key)
             try:
                 return change(names)
             except InTheWayError:
@@ -186,10 +188,12 @@ def link_to_place(
     """Link the file to where the object is, or is to be."""
     if current is not None:
         with parent(bucket, key, current.place, names) as directory:
+            inherit_group(staged.fd, directory)
             staged.link_over(bucket, directory, current.place.name)
         return
     for place in location.places():
         with parent(bucket, key, place, names) as directory:
+            inherit_group(staged.fd, directory)
             try:
                 staged.link_new(bucket, directory, place.name)
                 return
@@ -214,6 +218,7 @@ def _replace(
     bucket: Bucket, key: str, version_id: str, change: Callable[[Record], Record]
 ) -> ObjectInfo:
     with bucket.locked({key}), require(bucket, key, version_id=version_id) as found:
+        check_update(bucket, key, found.fd)
         record = found.record or Record(etag=found.info.etag, headers=found.info.headers)
         saved = reseal(bucket, found.fd, key, change(record), true=found.is_true)
         return info_of(

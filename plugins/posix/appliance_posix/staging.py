@@ -12,6 +12,7 @@ import secrets
 
 from appliance_posix import metadata
 from appliance_posix.bucket import Bucket
+from appliance_posix.impersonation import give_to_caller
 from appliance_posix.metadata import write_all
 from appliance_posix.record import Fingerprint, Record, changed
 from appliance_posix.syscalls import O_TMPFILE, start_writeback
@@ -46,6 +47,11 @@ class Staged:
             self.fd = os.open(name, flags, 0o666, dir_fd=directory)
             self.name = name
             self._directory = os.dup(directory)
+        try:
+            give_to_caller(self.fd)
+        except BaseException:
+            self.discard()
+            raise
 
     @classmethod
     def adopt(cls, fd: int, record: Record | None) -> Staged:
