@@ -26,7 +26,7 @@ from appliance.s3.wire.errors import InvalidCopyError, InvalidRequestError
 from appliance.s3.wire.headers import CopySource
 from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.response import Headers
-from appliance.s3.wire.versions import checked_version_id, version_headers
+from appliance.s3.wire.versions import checked_version_id, made_headers, version_headers
 from appliance.s3.wire.xml import render
 
 # Not metadata: what a request says about these counts whatever the directive.
@@ -59,7 +59,7 @@ async def copy_object(call: Call) -> Response:
             owner=owner,
             acl=acl,
         )
-        headers.extend([*_source_headers(info), *version_headers(copied.version_id)])
+        headers.extend([*_source_headers(info), *made_headers(copied.version_id)])
         return render.copy_object_result(copied)
 
     info = await _current(call, source)

@@ -25,7 +25,7 @@ from appliance.s3.wire.listing import (
 )
 from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.response import Headers
-from appliance.s3.wire.versions import version_headers
+from appliance.s3.wire.versions import made_headers
 from appliance.s3.wire.xml import parse, render
 
 
@@ -91,7 +91,7 @@ async def complete_multipart_upload(call: Call) -> Response:
             )
         except NoSuchUploadError as error:
             info = await _completed_before(call, parts, conditions, error)
-        headers.extend(version_headers(info.version_id))
+        headers.extend(made_headers(info.version_id))
         return render.complete_multipart_upload(call.bucket, info, _location(call))
 
     # What is completed already has no parts left to check.

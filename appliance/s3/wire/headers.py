@@ -29,7 +29,7 @@ from appliance.s3.wire.options import (
 )
 from appliance.s3.wire.request import parse_query
 from appliance.s3.wire.response import Headers, header_text
-from appliance.s3.wire.versions import version_headers
+from appliance.s3.wire.versions import made_headers, version_headers
 
 __all__ = [
     "CopyDirectives",
@@ -288,7 +288,7 @@ def written_headers(info: ObjectInfo) -> Headers:
     """What PutObject answers: ETag, version id and the checksums that are kept."""
     return [
         ("ETag", f'"{info.etag}"'),
-        *version_headers(info.version_id),
+        *made_headers(info.version_id),
         *_checksum_headers(info, None, None),
     ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from appliance.model.objects import Deleted
+from appliance.model.objects import NULL_VERSION, Deleted
 from appliance.s3.wire.faults import InvalidArgumentValueError
 from appliance.s3.wire.response import Headers
 
@@ -28,6 +28,11 @@ def checked_version_id(version_id: str, name: str = "versionId") -> str:
 def version_headers(version_id: str, name: str = "x-amz-version-id") -> Headers:
     """None for objects in buckets that were never versioned."""
     return [(name, version_id)] if version_id else []
+
+
+def made_headers(version_id: str) -> Headers:
+    """Of a write: the id of the version it made, if it has one of its own; the null version of a suspended bucket is not told."""
+    return version_headers("" if version_id == NULL_VERSION else version_id)
 
 
 def deleted_headers(deleted: Deleted) -> Headers:
