@@ -9,12 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from appliance.journal.bucket_settings import JournalBucketSettings
 from appliance.journal.journal import Journal
+from appliance.model.errors import BackendUnavailableError
 from appliance.s3.settings import S3Settings
 from appliance.world import RealWorld
+from appliance_example.backend import MemoryBackend
 from tests.support.people import ADMIN, ALICE, BOB, READER, As, people
+from tests.support.plugin_host import backend_config
 from tests.support.s3_endpoint import ACCESS_KEY, SECRET_KEY, running_endpoint
 
 DENIED = "AccessDenied"
@@ -123,6 +127,43 @@ async def test_a_bucket_that_is_deleted_leaves_nothing_to_the_next_of_its_name(s
     assert await site.bob.code("get_bucket_policy", Bucket="hers") == "NoSuchBucketPolicy"
     assert await site.alice.code("list_objects_v2", Bucket="hers") == DENIED
     assert await site.bob.code("put_object", Bucket="hers", Key="k", Body=b"") == ""
+
+
+async def test_of_many_who_create_one_bucket_one_owns_it(site):
+    codes: dict[str, list[str]] = {"alice": [], "bob": []}
+
+    async def create(name: str) -> None:
+        codes[name].append(await getattr(site, name).code("create_bucket", Bucket="new"))
+
+    async with trio.open_nursery() as nursery:
+        for name in ("alice", "bob") * 8:
+            nursery.start_soon(create, name)
+    assert {frozenset(found) for found in codes.values()} == {
+        frozenset({""}),
+        frozenset({"BucketAlreadyExists"}),
+    }
+    winner = next(name for name, found in codes.items() if "" in found)
+    listed = (await getattr(site, winner).list_buckets())["Buckets"]
+    assert "new" in [bucket["Name"] for bucket in listed]
+
+
+async def test_a_bucket_that_could_not_be_created_is_nobodys(tmp_path):
+    class Away(MemoryBackend):
+        async def create_bucket(self, bucket: str) -> None:
+            if bucket == "new":
+                raise BackendUnavailableError
+            await super().create_bucket(bucket)
+
+    async with running_endpoint(
+        tmp_path,
+        backend=Away(backend_config()),
+        credentials=people(ACCESS_KEY, SECRET_KEY),
+    ) as endpoint:
+        alice = As(endpoint.url, ALICE)
+        assert await alice.code("create_bucket", Bucket="new") == "ServiceUnavailable"
+    journal = Journal.open(tmp_path / "appliance.db", RealWorld())
+    with contextlib.closing(journal):
+        assert not JournalBucketSettings(journal).of("new").values
 
 
 # --- policies ---------------------------------------------------------------------------------------------
