@@ -53,7 +53,7 @@ from appliance.s3.wire.faults import (
     WireError,
 )
 from appliance.s3.wire.response import XML, Headers, Response
-from appliance.s3.wire.xml.text import element
+from appliance.s3.wire.xml.text import element, legible_element
 
 __all__ = [
     "ROWS",
@@ -446,9 +446,10 @@ def error_document(error: BaseException, *, resource: str, request_id: str, host
     parts = [
         '<?xml version="1.0" encoding="UTF-8"?>\n<Error>',
         element("Code", row.code),
-        element("Message", message_of(error, row)),
-        *(element(name, value) for name, value in facts.items() if value),
-        element("Resource", resource),
+        # These repeat what the client sent, whatever it was; it must be able to read what is wrong with it.
+        legible_element("Message", message_of(error, row)),
+        *(legible_element(name, value) for name, value in facts.items() if value),
+        legible_element("Resource", resource),
         element("RequestId", request_id),
         element("HostId", host_id),
         "</Error>",

@@ -118,6 +118,12 @@ def test_what_is_for_the_operator_is_not_told_to_clients(error):
     assert facts["Message"] == "We encountered an internal error. Please try again."
 
 
+def test_an_error_can_be_read_whatever_it_repeats():
+    facts = document(InvalidArgumentValueError("No \x01.", "max-keys", "\x00\ud800\ufffe\n"))
+    assert facts["Message"] == "No \ufffd."
+    assert facts["ArgumentValue"] == "\ufffd\ufffd\ufffd\n"
+
+
 def test_errors_carry_their_elements():
     facts = document(InvalidArgumentValueError("No.", "max-keys", "x"))
     assert (facts["ArgumentName"], facts["ArgumentValue"]) == ("max-keys", "x")

@@ -34,6 +34,15 @@ def element(name: str, text: str) -> str:
     return f"<{name}>{escape(text)}</{name}>"
 
 
+# What no XML document can hold, not even as a reference (https://www.w3.org/TR/xml/#charsets), and what is escaped above.
+_ILLEGIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def legible_element(name: str, text: str) -> str:
+    """As `element`, for a document that every parser must be able to read: what XML cannot hold becomes U+FFFD."""
+    return element(name, _ILLEGIBLE.sub("\ufffd", text))
+
+
 def document(root: str, *parts: str) -> bytes:
     """A document whose content is XML already."""
     body = "".join(parts)
