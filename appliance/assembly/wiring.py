@@ -136,10 +136,10 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
 
 
 def token_secret(config: Config, credentials: Credentials) -> bytes:
-    """What seals continuation tokens, upload ids and version ids: from the cluster secret where one is given, else from the root's.
+    """What seals continuation tokens and upload ids: from the cluster secret where one is given, else from the root's.
 
-    Either way it is the same on every node that is configured alike, and after every restart. Version ids are kept by clients for years, and
-    root keys change: so a given cluster secret, which need not, comes first.
+    Either way it is the same on every node that is configured alike, and after every restart. Root keys change, and uploads take days: so a
+    given cluster secret, which need not, comes first.
     """
     secret = given_cluster_secret(config) or credentials.secret_key
     return hmac.digest(secret.encode(), b"appliance tokens", "sha256")

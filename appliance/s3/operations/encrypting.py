@@ -56,7 +56,7 @@ async def put_encrypted(call: Call) -> Response:
         if body.size is None:
             raise MissingContentLengthError
         answer, document = await call.cache.forward_write(forward_request(call, body))
-        return Response(answer.status, answer_fields(call, answer), document)
+        return Response(answer.status, answer_fields(answer), document)
 
     return await with_payload(call, (), store)
 
@@ -68,7 +68,7 @@ async def create_encrypted_upload(call: Call) -> Response:
     require_forwarding(call, _NOWHERE)
     async with call.cache.forward(forward_request(call, BytesBody(b""))) as answer:
         document = await answer.read()
-    fields = answer_fields(call, answer)
+    fields = answer_fields(answer)
     upload_id = _UPLOAD_ID.search(document)
     if answer.status != 200 or upload_id is None:
         return Response(answer.status, fields, document)
@@ -91,7 +91,7 @@ async def put_encrypted_part(call: Call) -> Response:
         query = (("partNumber", str(number)), ("uploadId", upload_id))
         request = msgspec.structs.replace(request, query=query)
         async with call.cache.forward(request) as answer:
-            return Response(answer.status, answer_fields(call, answer), await answer.read())
+            return Response(answer.status, answer_fields(answer), await answer.read())
 
     return await with_payload(call, (), store)
 

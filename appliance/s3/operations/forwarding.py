@@ -20,9 +20,7 @@ from appliance.s3.operations.call import Call
 from appliance.s3.operations.payload import read_document
 from appliance.s3.wire.forwarding import answered_headers, forwarded_headers, forwarded_query
 from appliance.s3.wire.operations import Operation as Op
-from appliance.s3.wire.version_ids import opened_version_id, sealed_version_id
 
-_VERSION_ID = "versionId"
 _REACHING_OUT = frozenset(
     {
         Op.PutBucketAnalyticsConfiguration,
@@ -107,36 +105,21 @@ def require_forwarding(call: Call, sentence: str) -> None:
 
 
 def forward_request(call: Call, body: Body) -> ForwardRequest:
+    """Raises InvalidArgumentValueError for a version id that can be none."""
+    _ = call.version_id
     return ForwardRequest(
         method=call.request.request.method,
         bucket=call.bucket,
         key=call.key,
-        query=_query(call),
+        query=forwarded_query(call.query),
         headers=forwarded_headers(call.headers),
         body=body,
     )
 
 
-def _query(call: Call) -> tuple[tuple[str, str], ...]:
-    """Parameters for the upstream; a version's id is its own there."""
-    query = dict(call.query)
-    if _VERSION_ID in query:
-        version_id = query[_VERSION_ID]
-        query[_VERSION_ID] = opened_version_id(version_id, call.bucket, call.key, call.secret)
-    return forwarded_query(query)
-
-
-def answer_fields(call: Call, answer: ForwardAnswer) -> bytes:
-    """Header lines of the upstream's answer; a version's id is ours here."""
-    return render_fields(
-        (
-            name,
-            sealed_version_id(value, call.bucket, call.key, call.secret)
-            if name.lower() == "x-amz-version-id"
-            else value,
-        )
-        for name, value in answered_headers(answer.headers)
-    )
+def answer_fields(answer: ForwardAnswer) -> bytes:
+    """Header lines of the upstream's answer."""
+    return render_fields(answered_headers(answer.headers))
 
 
 async def streamed(call: Call, request: ForwardRequest) -> Response:
@@ -147,7 +130,7 @@ async def streamed(call: Call, request: ForwardRequest) -> Response:
     except BaseException:
         await stack.aclose()
         raise
-    fields = answer_fields(call, answer)
+    fields = answer_fields(answer)
     if request.method == "HEAD" or answer.size == 0:
         await stack.aclose()
         return Response(answer.status, fields, content_length=answer.size)
