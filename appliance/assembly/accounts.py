@@ -14,7 +14,7 @@ from appliance.auth.accounts.commands import Add, Answer, Command, Refused
 from appliance.auth.credentials import Credentials
 from appliance.config import Config
 from appliance.journal.journal import Journal
-from appliance.model.errors import ApplianceError, ConfigError
+from appliance.model.errors import ApplianceError, ConfigError, JournalError
 from appliance.status import control
 from appliance.world import RealWorld, World
 
@@ -61,7 +61,14 @@ async def perform_offline(config: Config, command: Command) -> Answer:
     """In the data directory of a node that is stopped, which stays so meanwhile. Raises ConfigError, JournalError, StorageFullError."""
     data = _stopped_data(config)
     world = RealWorld()
-    journal = Journal.open(data / "appliance.db", world)
+    try:
+        journal = Journal.open(data / "appliance.db", world)
+    except JournalError:
+        # A node that has been starting meanwhile, and answers now?
+        answer = ask_running(data, command)
+        if answer is None:
+            raise
+        return answer
     try:
         async with journal.running():
             root = wiring.known_root(config, data, world)

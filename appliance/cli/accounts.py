@@ -27,6 +27,7 @@ from appliance.auth.accounts.commands import (
     Issued,
     List,
     Listed,
+    Modify,
     Pair,
     Refused,
     Remove,
@@ -66,6 +67,17 @@ def _new_key_options(function: F) -> F:
     return access_key(secret(function))
 
 
+def _user_options(function: F) -> F:
+    user = click.option(
+        "--user", default="", metavar="LOGIN", help="Touch files as this user of the system."
+    )
+    uid = click.option("--uid", type=int, help="Touch files as this user id; needs --gid.")
+    gids = click.option(
+        "--gid", "gids", type=int, multiple=True, help="Primary group first; repeat for more."
+    )
+    return user(uid(gids(function)))
+
+
 _key_option = click.option(
     "--access-key", default="", metavar="KEY", help="Only this key of the account."
 )
@@ -76,11 +88,7 @@ _key_option = click.option(
 @click.option("--role", type=click.Choice([role.value for role in Role]), default=Role.USER.value)
 @click.option("--email", default="", help="Grants may name the account by it.")
 @click.option("--id", "account_id", default="", metavar="HEX", help="Canonical id of 64 digits.")
-@click.option("--user", default="", metavar="LOGIN", help="Touch files as this user of the system.")
-@click.option("--uid", type=int, help="Touch files as this user id; needs --gid.")
-@click.option(
-    "--gid", "gids", type=int, multiple=True, help="Primary group first; repeat for more."
-)
+@_user_options
 @_new_key_options
 @_node_options
 def add(
@@ -96,10 +104,7 @@ def add(
     **node: Any,
 ) -> None:
     """Make an account with one access key, and show its secret this once."""
-    if user:
-        if uid is not None or gids:
-            raise click.UsageError("Give --user, or --uid and --gid.")
-        uid, gids = _system_user(user)
+    uid, gids = _user(user, uid, gids)
     command = Add(
         name=name,
         role=Role(role),
@@ -118,6 +123,39 @@ def add(
 def list_command(name: str, **node: Any) -> None:
     """Show all accounts, or NAME: keys, states, times of last use; no secrets."""
     _run(List(name=name), **node)
+
+
+@accounts_group.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice([role.value for role in Role]))
+@click.option("--email", help='"" takes it away.')
+@_user_options
+@click.option("--no-user", is_flag=True, help="Touch files as the appliance itself.")
+@_node_options
+def modify(
+    name: str,
+    role: str | None,
+    email: str | None,
+    user: str,
+    uid: int | None,
+    gids: tuple[int, ...],
+    no_user: bool,
+    **node: Any,
+) -> None:
+    """Change an account's role, e-mail address or user of the system; its keys stay."""
+    uid, gids = _user(user, uid, gids)
+    if uid is not None and no_user:
+        raise click.UsageError("Give a user or --no-user.")
+    if uid is None and gids:
+        raise click.UsageError("--gid needs --uid.")
+    numbers = None if uid is None else (uid, *gids)
+    command = Modify(
+        name=name,
+        role=None if role is None else Role(role),
+        email=email,
+        user=() if no_user else numbers,
+    )
+    _run(command, **node)
 
 
 @accounts_group.command()
@@ -207,6 +245,14 @@ def _pair(access_key: str, secret_stdin: bool) -> Pair:
         if not secret:
             raise click.UsageError("There is no secret key on standard input.")
     return Pair(access_key=access_key, secret_key=secret)
+
+
+def _user(login: str, uid: int | None, gids: tuple[int, ...]) -> tuple[int | None, tuple[int, ...]]:
+    if not login:
+        return uid, gids
+    if uid is not None or gids:
+        raise click.UsageError("Give --user, or --uid and --gid.")
+    return _system_user(login)
 
 
 def _system_user(login: str) -> tuple[int, tuple[int, ...]]:

@@ -29,14 +29,13 @@ from appliance.cache.api import Cache
 from appliance.model.errors import (
     ApplianceError,
     BackendDeniedError,
-    NoSuchKeyError,
 )
 from appliance.plugin import acting_as
 from appliance.policy.access.decide import ALLOW
 from appliance.policy.limits import Meter
 from appliance.s3.access_log import AccessLog, LogLine
 from appliance.s3.bucket_settings import BucketSettings, MemoryBucketSettings
-from appliance.s3.gate import SELF_CHECKED, Gate, RefusedError, Verdict
+from appliance.s3.gate import MISSING, SELF_CHECKED, Gate, RefusedError, Verdict
 from appliance.s3.http.connection import Answer
 from appliance.s3.http.errors import ClientGoneError
 from appliance.s3.http.head import Head
@@ -205,7 +204,8 @@ class S3Endpoint:
             ):
                 response = answer_nowait(call)
                 if response is not None:
-                    _release_unless_streaming(exchange, response)
+                    if exchange.meters:
+                        _release_unless_streaming(exchange, response)
                     return self._finish(response, exchange, now_ns)
         except Exception as error:  # noqa: BLE001  # every error is an answer
             _release(exchange)
@@ -223,7 +223,8 @@ class S3Endpoint:
         exchange = response.notes
         if not isinstance(exchange, _Exchange):
             return
-        _release(exchange)
+        if exchange.meters:
+            _release(exchange)
         self._record(exchange, response.status, sent_bytes, error)
 
     # --- steps ---------------------------------------------------------------------
@@ -356,7 +357,7 @@ class S3Endpoint:
     def _told(self, exchange: _Exchange, error: Exception) -> Exception:
         """What the caller is told instead, who may not know what there is and what not."""
         request, authentication = exchange.request, exchange.authentication
-        if not isinstance(error, NoSuchKeyError) or request is None or authentication is None:
+        if not isinstance(error, MISSING) or request is None or authentication is None:
             return error
         if request.operation not in OF_OBJECTS:
             return error

@@ -122,6 +122,12 @@ def test_users_of_the_system_are_looked_up(stopped):
     stopped.run("add", "b", "--uid", "7", "--gid", "8", "--gid", "9")
     (account,) = stopped.json("list", "b")["accounts"]
     assert (account["uid"], account["gids"]) == (7, [8, 9])
+    assert stopped.run("modify", "b", "--user", "daemon", "--role", "admin").endswith("changed.\n")
+    (account,) = stopped.json("list", "b")["accounts"]
+    assert (account["uid"], account["role"]) == (1, "admin")
+    stopped.run("modify", "b", "--no-user")
+    assert stopped.json("list", "b")["accounts"][0]["uid"] is None
+    assert "Give a user or" in stopped.run("modify", "b", "--no-user", "--user", "bin", status=2)
     assert "knows no user" in stopped.run("add", "c", "--user", "nobody-of-this-name", status=2)
     assert "not valid" not in stopped.run("add", "c", "--user", "daemon", "--uid", "1", status=2)
 

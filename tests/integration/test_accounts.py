@@ -166,6 +166,18 @@ def test_readonly_accounts_never_write(node):
     assert node.get("bkt", "k") == b"x"
 
 
+def test_limits_of_accounts_are_taken_from_the_configuration(tmp_path):
+    (tmp_path / "buckets").mkdir()
+    config = '[[account]]\nmatch = "ali*"\nrequests_per_s = 0.001\n'
+    node = Node(tmp_path / "node", f"posix://{tmp_path}/buckets", config=config)
+    try:
+        alice, bob = (client(node, accounts(node, "add", name)) for name in ("alice", "bob"))
+        assert [code(s3) for s3 in (alice, alice, bob, bob)] == ["", "SlowDown", "", ""]
+        assert node.statistics()["s3"]['throttled_total{by="account"}'] >= 1  # boto3 tries again
+    finally:
+        node.close()
+
+
 @pytest.fixture
 def users(node, tmp_path):
     """Clients of two accounts that are users of the system, and the directory of a bucket that is open to both, by policy and mode."""

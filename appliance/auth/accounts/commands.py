@@ -53,6 +53,15 @@ class Switch(_Message, frozen=True, kw_only=True, tag="switch"):
     disabled: bool
 
 
+class Modify(_Message, frozen=True, kw_only=True, tag="modify"):
+    """Change what is given of an account; `user` is its uid and groups, and no number at all takes them away."""
+
+    name: str
+    role: Role | None = None
+    email: str | None = None
+    user: tuple[int, ...] | None = None
+
+
 class Rotate(_Message, frozen=True, kw_only=True, tag="rotate"):
     """A new key for an account. It replaces `access_key`, or all keys; none if `keep`."""
 
@@ -69,7 +78,7 @@ class Remove(_Message, frozen=True, kw_only=True, tag="remove"):
     access_key: str = ""
 
 
-Command = Add | List | Switch | Rotate | Remove
+Command = Add | List | Modify | Switch | Rotate | Remove
 
 
 # --- answered --------------------------------------------------------------------------------

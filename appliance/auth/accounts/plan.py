@@ -21,6 +21,7 @@ from appliance.auth.accounts.commands import (
     KeyView,
     List,
     Listed,
+    Modify,
     Pair,
     Remove,
     Rotate,
@@ -81,6 +82,8 @@ def plan(
             return _add(directory, sealer, command, fresh)
         case List():
             return Plan((), _list(directory, uses, command.name))
+        case Modify():
+            return _modify(directory, command)
         case Switch():
             return _switch(directory, command)
         case Rotate():
@@ -116,6 +119,25 @@ def _list(directory: Directory, uses: Mapping[str, int], name: str) -> Listed:
     root = directory.account(directory.root.identity.account_id)
     everybody = [*([root] if root else []), *directory.accounts()]
     return Listed(accounts=tuple(_view(directory, account, uses) for account in everybody))
+
+
+def _modify(directory: Directory, command: Modify) -> Plan:
+    account = _changeable(directory, command.name)
+    record = _record(account)
+    if command.role is not None:
+        record = msgspec.structs.replace(record, role=command.role)
+    if command.email is not None:
+        if command.email:
+            _check_email(directory, command.email, account)
+        record = msgspec.structs.replace(record, email=command.email)
+    if command.user is not None:
+        uid, gids = (command.user[0], command.user[1:]) if command.user else (None, ())
+        _check_user(uid, gids)
+        record = msgspec.structs.replace(record, uid=uid, gids=gids)
+    if record == _record(account):
+        return Plan((), Done(sentence=f"Account {account.display_name} is so already."))
+    sentence = f"Account {account.display_name} is changed."
+    return Plan((account_change(account.account_id, record),), Done(sentence=sentence))
 
 
 def _switch(directory: Directory, command: Switch) -> Plan:
@@ -183,22 +205,26 @@ def _check_new_account(directory: Directory, command: Add) -> None:
         _check_email(directory, command.email)
     if command.account_id and not _ACCOUNT_ID.match(command.account_id):
         raise AccountError("The account's id is not valid: it has 64 hexadecimal digits.")
-    if command.uid is None and command.gids:
+    _check_user(command.uid, command.gids)
+
+
+def _check_user(uid: int | None, gids: tuple[int, ...]) -> None:
+    if uid is None and gids:
         raise AccountError("Groups need a user id: give both, or neither.")
-    if command.uid is not None and not command.gids:
+    if uid is not None and not gids:
         raise AccountError("A user id needs a group id: give both, or neither.")
-    numbers = [*command.gids, *([] if command.uid is None else [command.uid])]
+    numbers = [*gids, *([] if uid is None else [uid])]
     if len(numbers) > GROUPS_MAX or not all(0 <= number <= ID_MAX for number in numbers):
         raise AccountError(
             f"User and group ids lie between 0 and {ID_MAX}, and {GROUPS_MAX - 1} groups are the most."
         )
 
 
-def _check_email(directory: Directory, email: str) -> None:
+def _check_email(directory: Directory, email: str, of: Account | None = None) -> None:
     if not _EMAIL.match(email):
         raise AccountError(f"{email!r} is not an e-mail address.")
     taken = directory.with_email(email)
-    if taken is not None:
+    if taken is not None and taken != of:
         raise AccountError(f"The e-mail address {email} is that of account {taken.display_name}.")
 
 

@@ -12,6 +12,7 @@ from appliance.auth.accounts.commands import (
     Issued,
     List,
     Listed,
+    Modify,
     Pair,
     Refused,
     Remove,
@@ -119,6 +120,34 @@ async def test_rotation_replaces_all_keys_or_one_or_none(store):
     assert [key.access_key for key in (await view(store)).keys] == [last.access_key]
     for gone in (first, second, third):
         assert store.lookup(gone.access_key) is None
+
+
+async def test_an_account_changes_and_keeps_its_id_and_keys(store):
+    issued = await add(store, email="a@example.org", uid=7, gids=(8,))
+    before = store.lookup(issued.access_key)
+    await store.perform(Modify(name="alice", role=Role.ADMIN))
+    after = store.lookup(issued.access_key).identity
+    assert (after.role, after.uid, after.gids) == (Role.ADMIN, 7, (8,))
+    assert after.account_id == before.identity.account_id
+    await store.perform(Modify(name="alice", user=(9, 10, 11), email=""))
+    assert (await view(store)).email == ""
+    assert store.with_email("a@example.org") is None
+    assert store.lookup(issued.access_key).identity.gids == (10, 11)
+    await store.perform(Modify(name="alice", user=()))
+    assert store.lookup(issued.access_key).identity.uid is None
+    done = await store.perform(Modify(name="alice", role=Role.ADMIN))
+    assert done.sentence == "Account alice is so already."
+    await add(store, "bob", email="b@example.org")
+    for command, reason in (
+        (Modify(name="alice", email="B@example.org"), "that of account bob"),
+        (Modify(name="alice", email="x"), "not an e-mail"),
+        (Modify(name="alice", user=(5,)), "needs a group id"),
+        (Modify(name="alice", user=(5, -1)), "between 0 and"),
+        (Modify(name="root", role=Role.USER), "comes from the configuration"),
+    ):
+        refused = await store.answer(command)
+        assert reason in refused.reason
+    await store.perform(Modify(name="bob", email="B@example.org"))  # one's own, spelled anew
 
 
 async def test_an_account_has_so_many_keys_at_most(store):
