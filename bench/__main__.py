@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.machine import kept_memory
 from bench.report import Result, table
 from bench.rows import ROWS
 from bench.scene import Scene
@@ -28,9 +29,12 @@ def main() -> int:
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there is {', '.join(ROWS)}")
     results: list[Result] = []
-    with tempfile.TemporaryDirectory(
-        dir=arguments.directory, prefix="appliance-bench-"
-    ) as directory:
+    with (
+        kept_memory(),
+        tempfile.TemporaryDirectory(
+            dir=arguments.directory, prefix="appliance-bench-"
+        ) as directory,
+    ):
         for name in arguments.rows or ROWS:
             with Scene(Path(directory) / name) as scene:
                 print(f"{name} ...", file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ from rich.markup import escape
 from appliance import assembly
 from appliance.cli.options import absolute, config_option, load_config, named, override
 from appliance.config import Config
-from appliance.world import logs
+from appliance.world import collector, logs
 
 
 @click.command()
@@ -72,7 +72,12 @@ def serve(
     logs.setup(config.log.level, as_json=as_json)
     with named(config_file):
         assembly.check(config)
-    trio.run(assembly.run, config, lambda started: announce(config, started))
+
+    def ready(started: assembly.Started) -> None:
+        collector.settle()
+        announce(config, started)
+
+    trio.run(assembly.run, config, ready)
 
 
 def announce(config: Config, started: assembly.Started) -> None:
