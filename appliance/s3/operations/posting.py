@@ -13,6 +13,7 @@ import msgspec
 from appliance.auth.identity import unsigned
 from appliance.auth.sigv4 import UNSIGNED_PAYLOAD
 from appliance.model.names import key_bytes
+from appliance.model.objects import ObjectInfo
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.operations.call import Call, as_user, etag_header
 from appliance.s3.operations.decoded import Decoded, FormFile
@@ -23,6 +24,7 @@ from appliance.s3.wire.form import FormDecoder, boundary_of
 from appliance.s3.wire.operations import Operation
 from appliance.s3.wire.post_policy import PostPolicy, parse_policy
 from appliance.s3.wire.response import XML
+from appliance.s3.wire.versions import made_headers
 
 
 async def post_object(call: Call) -> Response:
@@ -49,7 +51,7 @@ async def post_object(call: Call) -> Response:
     await call.context.admit(put)
     with as_user(identity):
         stored = await store_object(put)
-    return _answer(put, fields, stored.etag)
+    return _answer(put, fields, stored)
 
 
 async def _fields_read(call: Call) -> tuple[FormDecoder, Decoded]:
@@ -74,12 +76,14 @@ def _policy(call: Call, fields: dict[str, str]) -> PostPolicy | None:
     return policy
 
 
-def _answer(call: Call, fields: dict[str, str], etag: str) -> Response:
+def _answer(call: Call, fields: dict[str, str], stored: ObjectInfo) -> Response:
+    etag = stored.etag
+    headers = [etag_header(etag), *made_headers(stored.version_id)]
     redirect = post_fields.success_redirect(fields, call.bucket, call.key, etag)
     if redirect:
-        return Response(303, render_fields([etag_header(etag), ("Location", redirect)]))
+        return Response(303, render_fields([*headers, ("Location", redirect)]))
     location = _location(call)
-    headers = [etag_header(etag), ("Location", location)]
+    headers.append(("Location", location))
     status = post_fields.success_status(fields)
     if status != 201:
         return Response(status, render_fields(headers))

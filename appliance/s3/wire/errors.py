@@ -473,4 +473,6 @@ def _error_headers(error: BaseException, row: Row) -> Headers:
             headers.append(("Last-Modified", formatdate(error.modified_ns // 10**9, usegmt=True)))
     if isinstance(error, model.NotModifiedError) and error.etag:
         headers.append(("ETag", f'"{error.etag}"'))
+        if error.modified_ns:
+            headers.append(("Last-Modified", formatdate(error.modified_ns // 10**9, usegmt=True)))
     return headers

@@ -12,6 +12,7 @@ import pytest
 
 from appliance.s3.settings import S3Settings
 from tests.support.people import ALICE, BOB, READER, As, people
+from tests.support.posix import started
 from tests.support.raw_http import Reply
 from tests.support.s3_endpoint import ACCESS_KEY, SECRET_KEY, RunningEndpoint, running_endpoint
 
@@ -262,3 +263,26 @@ async def test_a_form_may_what_its_signer_may(tmp_path):
         assert (await send(node, form({"key": "k"}, b"anonymous"), "/hers")).status == 403
         found = await node.call(node.s3.get_object, Bucket="hers", Key="k")
         assert await node.call(found["Body"].read) == b"content"
+
+
+async def test_a_form_makes_a_version(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "data").mkdir()
+    async with (
+        started(tmp_path / "root") as backend,
+        running_endpoint(tmp_path / "data", backend=backend) as node,
+    ):
+        enabled = {"Status": "Enabled"}
+        await node.call(
+            node.s3.put_bucket_versioning, Bucket="bucket", VersioningConfiguration=enabled
+        )
+        fields = signed(node, "k")
+        made = [
+            (await send(node, form(fields, body))).headers["x-amz-version-id"]
+            for body in (b"1", b"2")
+        ]
+        for version_id, body in zip(made, (b"1", b"2"), strict=True):
+            found = await node.call(
+                node.s3.get_object, Bucket="bucket", Key="k", VersionId=version_id
+            )
+            assert await node.call(found["Body"].read) == body

@@ -95,6 +95,7 @@ async def test_a_304_has_the_etag_and_no_body(node: RunningEndpoint):
     for _ in range(2):
         reply = await client.reply()
         assert (reply.status, reply.headers["etag"]) == (304, etag)
+        assert reply.headers["last-modified"].endswith("GMT")
 
 
 async def test_response_headers_can_be_overridden(node: RunningEndpoint):
