@@ -27,8 +27,10 @@ from appliance.journal.bucket_settings import Settings
 from appliance.model.errors import (
     AccessDeniedError,
     ApplianceError,
+    DeleteMarkerError,
     NoSuchBucketError,
     NoSuchKeyError,
+    NoSuchVersionError,
     UnsupportedError,
 )
 from appliance.model.objects import ObjectInfo
@@ -71,6 +73,8 @@ SELF_CHECKED = frozenset(
 _TAGS_IN_BODY = frozenset({Operation.PutObjectTagging})
 
 Verdict = Allow | Deny
+# Errors that tell what there is and what not.
+MISSING = (NoSuchKeyError, NoSuchVersionError, DeleteMarkerError)
 
 
 class RefusedError(AccessDeniedError):
@@ -237,30 +241,48 @@ class Gate:
 
         `request_tags` are those that it would set, where they are in its body.
         """
+        verdict = await self.judgement(request, authentication, request_tags=request_tags)
+        if verdict:
+            return
+        if request.bucket and request.operation not in OF_ACCOUNTS:
+            await self._cache.head_bucket(request.bucket)
+        raise self._refused_error(request, verdict)
+
+    async def judgement(
+        self,
+        request: S3Request,
+        authentication: Authentication,
+        *,
+        request_tags: Mapping[str, str] | None = None,
+    ) -> Verdict:
+        """What `admit` goes by. Raises what `missing` says of an object that is not there, where that is to be known."""
         asked = Asked(request, authentication, self._world.now_ns())
         verdict = self.verdict(*asked_of(asked))
         if verdict is ALLOW:
-            return
+            return verdict
         standing = self._standing(authentication.identity, request.bucket)
         tags: Mapping[str, str] = {}
         if verdict is None:
             tags = await self._tags_of(request)
             verdict = self._judge(standing, asked, existing_tags=tags, request_tags=request_tags)
             if request.operation in _TAGS_IN_BODY and request_tags is None:
-                return  # it will ask again
+                return ALLOW  # it will ask again
         if verdict.by_object:
-            info = await self._info_of(request, standing, asked)
+            info = await self._info_of(request, asked)
             verdict = self._judge(
                 standing, asked, info, existing_tags=tags, request_tags=request_tags
             )
-        if not verdict:
-            await self.refuse(request, verdict)
+        return verdict
 
-    async def refuse(self, request: S3Request, verdict: Verdict) -> None:
-        """Raise RefusedError, or NoSuchBucketError where there is no bucket to refuse."""
-        if request.bucket and request.operation not in OF_ACCOUNTS:
-            await self._cache.head_bucket(request.bucket)
-        raise self._refused_error(request, verdict)
+    async def refusal_of_key(
+        self, request: S3Request, authentication: Authentication, key: str, version_id: str
+    ) -> RefusedError | None:
+        """Why a DeleteObjects may not have one of its keys, None if it may."""
+        if self._standing(authentication.identity, request.bucket).settled is not None:
+            return None
+        one = _deletes_key(request, key, version_id)
+        verdict = await self.judgement(one, authentication)
+        return None if verdict else self._refused_error(one, verdict)
 
     def check_object(
         self, request: S3Request, authentication: Authentication, verdict: Verdict, info: ObjectInfo
@@ -289,9 +311,9 @@ class Gate:
         self.check_object(request, authentication, verdict, source)
 
     def missing(
-        self, request: S3Request, authentication: Authentication, error: NoSuchKeyError
+        self, request: S3Request, authentication: Authentication, error: ApplianceError
     ) -> ApplianceError:
-        """What to say of a key that is not there: that, to those who may list it; to others, that they may not have it."""
+        """What to say of a key that is not there (`error` is in MISSING): that, to those who may list it; to others, that they may not."""
         standing = self._standing(authentication.identity, request.bucket)
         if standing.settled is not None:
             return error
@@ -327,16 +349,16 @@ class Gate:
 
     async def _tags_of(self, request: S3Request) -> Mapping[str, str]:
         version_id = request.query.get("versionId", "")
-        with contextlib.suppress(NoSuchKeyError, UnsupportedError):
+        with contextlib.suppress(*MISSING, UnsupportedError):
             return await self._cache.get_tags(request.bucket, request.key, version_id=version_id)
         return {}
 
-    async def _info_of(self, request: S3Request, standing: _Standing, asked: Asked) -> ObjectInfo:
+    async def _info_of(self, request: S3Request, asked: Asked) -> ObjectInfo:
         """Of the object that a request is about. Raises what `missing` says of one that is not there."""
         version_id = request.query.get("versionId", "")
         try:
             return await self._cache.head(request.bucket, request.key, version_id=version_id)
-        except NoSuchKeyError as error:
+        except MISSING as error:
             raise self.missing(request, asked.authentication, error) from None
 
     def _refused_error(self, request: S3Request, verdict: Verdict) -> RefusedError:
@@ -365,7 +387,7 @@ def reads_source(request: S3Request, bucket: str, key: str, version_id: str) -> 
     )
 
 
-def deletes_key(request: S3Request, key: str, version_id: str) -> S3Request:
+def _deletes_key(request: S3Request, key: str, version_id: str) -> S3Request:
     """One key of a DeleteObjects, as if it were a DeleteObject of its own."""
     return msgspec.structs.replace(
         request,

@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable
 from appliance.model.errors import (
     DeleteMarkerError,
     EntityTooLargeError,
-    NoSuchKeyError,
     NotModifiedError,
     PreconditionFailedError,
     VersionChangedError,
 )
 from appliance.model.names import check_key
 from appliance.model.objects import PUT_SIZE_MAX, ObjectInfo, PutOptions
-from appliance.s3.gate import reads_source
+from appliance.s3.gate import MISSING, reads_source
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call
 from appliance.s3.operations.multipart import upload_target
@@ -131,13 +130,14 @@ async def _current(call: Call, source: CopySource) -> ObjectInfo:
     request = reads_source(call.request, source.bucket, source.key, source.version_id)
     try:
         info = await call.cache.head(source.bucket, source.key, version_id=source.version_id)
-    except DeleteMarkerError as error:
+    except MISSING as error:
+        told = gate.missing(request, authentication, error)
+        if told is not error or not isinstance(error, DeleteMarkerError):
+            raise told from None
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: a marker named by its id is a bad request.
         raise InvalidRequestError(
             "The source of a copy request may not specifically refer to a delete marker by version id."
         ) from error
-    except NoSuchKeyError as error:
-        raise gate.missing(request, authentication, error) from None
     await gate.check_source(request, authentication, info)
     try:
         fields.copy_conditions(call.headers).check_read(info)

@@ -12,7 +12,6 @@ from appliance.model.objects import (
     ObjectInfo,
 )
 from appliance.plugin import Body
-from appliance.s3.gate import RefusedError, deletes_key
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.owning import owned
@@ -56,10 +55,13 @@ async def delete_objects(call: Call) -> Response:
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
         )
     request = parse.parse_delete(await read_document(call))
+    gate = call.context.gate
     outcomes: dict[int, DeleteOutcome] = {}
     plain: list[tuple[int, DeleteTarget]] = []
     for index, item in enumerate(request.objects):
-        error = _item_error(item) or await _refusal(call, item)
+        error = _item_error(item) or await gate.refusal_of_key(
+            call.request, call.authentication, item.key, item.version_id
+        )
         if error is not None:
             outcomes[index] = DeleteOutcome(key=item.key, version_id=item.version_id, error=error)
         elif item.etag:
@@ -67,6 +69,8 @@ async def delete_objects(call: Call) -> Response:
         else:
             target = DeleteTarget(key=item.key, version_id=item.version_id)
             plain.append((index, target))
+    if not plain:
+        await call.cache.head_bucket(call.bucket)
     if plain or not outcomes:
         targets = [target for _, target in plain]
         found = await call.cache.delete_versions(call.bucket, targets)
@@ -91,16 +95,6 @@ def _item_error(item: DeleteItem) -> ApplianceError | None:
         if item.version_id:
             checked_version_id(item.version_id)
     except ApplianceError as error:
-        return error
-    return None
-
-
-async def _refusal(call: Call, item: DeleteItem) -> ApplianceError | None:
-    """Why this key may not be deleted, if it may not."""
-    request = deletes_key(call.request, item.key, item.version_id)
-    try:
-        await call.context.gate.admit(request, call.authentication)
-    except RefusedError as error:
         return error
     return None
 
