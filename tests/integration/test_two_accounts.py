@@ -119,6 +119,8 @@ class Machine(RuleBasedStateMachine):
             version.id = told
             place.ids.add(told)
             self.version_ids.append((bucket, key, told))
+        elif place.versioning == "Suspended" and not version.marker:
+            assert told in {"", "null"}, answer
         else:
             assert told == version.id, answer
 
@@ -464,7 +466,7 @@ def run_machine(node: Node, lacks: set[str] = frozenset(), *, examples: int) -> 
 
 def test_on_posix(tmp_path):
     (tmp_path / "buckets").mkdir()
-    run_machine(Node(tmp_path / "node", f"posix://{tmp_path}/buckets"), {VERSIONS}, examples=20)
+    run_machine(Node(tmp_path / "node", f"posix://{tmp_path}/buckets"), examples=20)
 
 
 def test_on_the_example_plugin(tmp_path):

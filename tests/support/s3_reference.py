@@ -125,7 +125,7 @@ class Reference:
         if found is None:
             raise Refused("NoSuchVersion" if lister else "AccessDenied")
         if found.marker:
-            raise Refused("MethodNotAllowed")
+            raise Refused("MethodNotAllowed" if lister else "AccessDenied")
         return found
 
     def put(
