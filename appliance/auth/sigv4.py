@@ -128,6 +128,7 @@ class Verifier:
             self._refused += 1
             raise
         self._verified += 1
+        self._uses[authentication.identity.access_key] = now_ns // 10**9
         return authentication
 
     def statistics(self) -> dict[str, float]:
@@ -184,7 +185,6 @@ class Verifier:
             )
             _check_normal(normal, claim, credentials.access_key, scope, key)
         self._keep(claim.credential, credentials, key)
-        self._uses[credentials.access_key] = now_s
         return Authentication(
             identity=credentials.identity,
             payload=claim.payload,

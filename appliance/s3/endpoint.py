@@ -120,7 +120,7 @@ class S3Endpoint:
             gate=self._gate,
             spawn=self._spawn,
             admit=self._admit,
-            verify_form=functools.partial(verify_form, credentials, region=settings.region),
+            verify_form=functools.partial(self._verify_form, credentials),
         )
         self._background: trio.Nursery | None = None
         self._operations = operations
@@ -257,6 +257,13 @@ class S3Endpoint:
         """One more request of this account and node. Raises ThrottledError."""
         if self._throttle is not None:
             exchange.meters = self._throttle.admit(identity, exchange.began_s)
+
+    def _verify_form(self, credentials: CredentialStore, fields: Mapping[str, str]) -> Identity:
+        """See `Context.verify_form`."""
+        identity = verify_form(credentials, fields, self._settings.region)
+        if identity.access_key:
+            credentials.uses[identity.access_key] = self._world.now_ns() // 10**9
+        return identity
 
     async def _admit(self, call: Call) -> None:
         """See `Context.admit`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import trio
 import trio.testing
 
+from appliance.auth.accounts import AccountStore
 from appliance.auth.accounts.commands import (
     Add,
     Done,
@@ -21,7 +24,9 @@ from appliance.auth.accounts.commands import (
 )
 from appliance.auth.accounts.plan import KEYS_MAX
 from appliance.auth.identity import Role
+from appliance.auth.sealing import Sealer
 from appliance.model.errors import ConfigError
+from appliance.world import RealWorld
 from tests.support.accounts import ROOT, account_store
 
 
@@ -313,3 +318,43 @@ async def test_statistics_count(store):
         "unreadable_keys": 0,
         "changes_total": 2,
     }
+
+
+class MemoryLedger:
+    """A journal that forgets everything but what the test looks at."""
+
+    def __init__(self) -> None:
+        self.saved: list[dict[str, int]] = []
+
+    async def append(self, *changes):
+        raise AssertionError("nothing changes here")
+
+    def subscribe(self, listener):
+        pass
+
+    def values(self, kind):
+        return {}
+
+    def key_uses(self):
+        return {"AK": 5}
+
+    def save_key_uses(self, uses):
+        self.saved.append(dict(uses))
+
+
+async def test_last_uses_are_saved_every_minute_if_there_are_new_ones_and_at_the_end(
+    autojump_clock,
+):
+    ledger = MemoryLedger()
+    store = AccountStore(ledger, ROOT, Sealer("s" * 32, os.urandom), RealWorld())
+    store.load()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        await trio.sleep(150)
+        assert ledger.saved == []  # nobody came
+        store.uses["AK"] = 6
+        await trio.sleep(150)
+        assert ledger.saved == [{"AK": 6}]
+        store.uses["AK"] = 7
+        nursery.cancel_scope.cancel()
+    assert ledger.saved == [{"AK": 6}, {"AK": 7}]

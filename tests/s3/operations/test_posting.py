@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from appliance.auth.credentials import RootCredentials, make_credentials
 from appliance.s3.settings import S3Settings
 from tests.support.people import ALICE, BOB, READER, As, people
 from tests.support.posix import started
@@ -286,3 +287,13 @@ async def test_a_form_makes_a_version(tmp_path):
                 node.s3.get_object, Bucket="bucket", Key="k", VersionId=version_id
             )
             assert await node.call(found["Body"].read) == body
+
+
+async def test_a_form_is_a_use_of_its_key(tmp_path):
+    credentials = RootCredentials(make_credentials(ACCESS_KEY, SECRET_KEY))
+    async with running_endpoint(tmp_path, credentials=credentials) as node:
+        fields = signed(node)
+        assert (await send(node, form({**fields, "policy": "e30="}, b"x"))).status == 403
+        assert credentials.uses == {}
+        assert (await send(node, form(fields, b"x"))).status == 204
+        assert list(credentials.uses) == [ACCESS_KEY]
