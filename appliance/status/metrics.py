@@ -17,12 +17,14 @@ from prometheus_client.registry import Collector
 # What the parts of a node tell that may also fall. All else counts, and ends in `_total`: tests/status/test_names.py looks.
 GAUGES = frozenset(
     [
+        "access_standings",
         "accounts",
         "breaker_state",
         "broken",
         "calls_in_progress",
         "capacity_bytes",
         "changes_remembered",
+        "connections_addresses",
         "connections_idle",
         "connections_open",
         "database_bytes",
