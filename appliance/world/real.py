@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import random
-import threading
 import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -41,25 +39,9 @@ class RealWorld:
     async def run_blocking(
         self, lane: Lane, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        call = functools.partial(_run, function, *args, **kwargs)
+        call = functools.partial(function, *args, **kwargs)
         return await trio.to_thread.run_sync(call, limiter=self._limiters[lane])
 
     def statistics(self) -> dict[str, trio.CapacityLimiterStatistics]:
         """Threads in use and tasks waiting, per lane."""
         return {lane.name.lower(): limiter.statistics() for lane, limiter in self._limiters.items()}
-
-
-_here = threading.local()
-
-
-def _run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """In a worker thread, which must not preempt the event loop that woke it.
-
-    It would only wait for the interpreter lock, which the event loop holds: two switches for nothing, 15 % of the CPU of small cold reads.
-    Threads of SCHED_BATCH have the same share of the processor, but wait until it is given up (sched(7)).
-    """
-    if not hasattr(_here, "waits"):
-        _here.waits = True
-        with contextlib.suppress(OSError):  # some sandboxes forbid it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    return function(*args, **kwargs)
