@@ -172,8 +172,9 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         if config.mount.path
         else None
     )
-    pages = _pages(parts, endpoint, mount)
     s3_listeners = _listen(config.s3.listen, "s3.listen")
+    redirect, redirect_listeners = _redirect(parts, s3_listeners)
+    pages = _pages(parts, endpoint, mount, redirect)
     admin_listeners = _listen(config.admin.listen, "admin.listen")
     async with trio.open_nursery() as serving:
         await serving.start(_until_signal, serving, endpoint, pages)
@@ -185,8 +186,8 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
             control.serve, parts.data, {TOPIC: functools.partial(respond, parts.accounts)}
         )
         await serving.start(endpoint.serve, s3_listeners)
-        if config.s3.redirect_listen is not None:
-            await _serve_redirect(serving, parts, s3_listeners[0].getsockname()[1])
+        if redirect:
+            await serving.start(redirect.serve, redirect_listeners)
         pages.state = "ready"
         announce(
             Started(
@@ -198,17 +199,26 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         )
 
 
-async def _serve_redirect(serving: trio.Nursery, parts: Foundations, https_port: int) -> None:
+def _redirect(
+    parts: Foundations, s3_listeners: Sequence[socket.socket]
+) -> tuple[HttpsRedirect | None, list[socket.socket]]:
+    """What sends clients of plain HTTP to the endpoint, and where it listens; None where nobody wants it."""
     address = parts.config.s3.redirect_listen
-    assert address is not None  # noqa: S101  # the caller looked
+    if address is None:
+        return None, []
     settings = wiring.s3_settings(parts.config).http
-    redirect = HttpsRedirect(https_port, settings, parts.world)
+    redirect = HttpsRedirect(s3_listeners[0].getsockname()[1], settings, parts.world)
     listeners = _listen(address, "s3.redirect_listen")
     logger.info("%s sends clients to HTTPS", _url(listeners, "http"))
-    await serving.start(redirect.serve, listeners)
+    return redirect, listeners
 
 
-def _pages(parts: Foundations, endpoint: S3Endpoint, mount: Mount | None) -> NodePages:
+def _pages(
+    parts: Foundations,
+    endpoint: S3Endpoint,
+    mount: Mount | None,
+    redirect: HttpsRedirect | None,
+) -> NodePages:
     statistics = {
         "s3": endpoint.statistics,
         "cache": parts.cache.statistics,
@@ -219,6 +229,8 @@ def _pages(parts: Foundations, endpoint: S3Endpoint, mount: Mount | None) -> Nod
     }
     if mount:
         statistics["mount"] = mount.statistics
+    if redirect:
+        statistics["redirect"] = redirect.statistics
     for backend in parts.backends:
         statistics[f"backend_{backend.name.replace('-', '_')}"] = backend.statistics
     return NodePages(

@@ -89,3 +89,4 @@ def test_plain_http_is_sent_to_https(tls: TlsNode):
     assert answer.status == 308
     assert answer.headers["Location"] == f"https://127.0.0.1:{tls.node.port}/bucket/key?x=1"
     connection.close()
+    assert tls.node.statistics()["redirect"]["redirected_total"] == 1
