@@ -236,7 +236,10 @@ class S3Endpoint:
         request = parsed.request
         if parsed.operation in UNSIGNED:
             self._share(exchange, ANONYMOUS)
-            return self._call(exchange, parsed, unsigned(UNSIGNED_PAYLOAD), body)
+            call = self._call(exchange, parsed, unsigned(UNSIGNED_PAYLOAD), body)
+            return msgspec.structs.replace(
+                call, identified=functools.partial(self._identified, exchange)
+            )
         try:
             authentication = self._verifier.verify(
                 request.method,
@@ -257,6 +260,13 @@ class S3Endpoint:
         """One more request of this account and node. Raises ThrottledError."""
         if self._throttle is not None:
             exchange.meters = self._throttle.admit(identity, exchange.began_s)
+
+    def _identified(self, exchange: _Exchange, authentication: Authentication) -> None:
+        """See `Call.identified`."""
+        exchange.authentication = authentication
+        exchange.access_key = authentication.identity.access_key
+        _release(exchange)
+        self._share(exchange, authentication.identity)
 
     def _verify_form(self, credentials: CredentialStore, fields: Mapping[str, str]) -> Identity:
         """See `Context.verify_form`."""

@@ -61,6 +61,8 @@ class Call(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     form: FormFile | None = None  # where the body is a form, whose fields have been read
     verdict: Verdict | None = ALLOW  # of the gate, so far: None where it has admitted the call
+    # To be told who asks by an operation that finds out itself: from then on it is that account's request, in limits and log.
+    identified: Callable[[Authentication], None] | None = None
 
     @property
     def identity(self) -> Identity:

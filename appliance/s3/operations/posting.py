@@ -38,12 +38,15 @@ async def post_object(call: Call) -> Response:
     if policy is not None:
         file = FormFile(content, policy.size_min, policy.size_max)
     headers = post_fields.put_headers(fields)
+    authentication = msgspec.structs.replace(unsigned(UNSIGNED_PAYLOAD), identity=identity)
+    if call.identified is not None:
+        call.identified(authentication)
     put = msgspec.structs.replace(
         call,
         request=msgspec.structs.replace(
             call.request, operation=Operation.PutObject, key=key, headers=headers
         ),
-        authentication=msgspec.structs.replace(unsigned(UNSIGNED_PAYLOAD), identity=identity),
+        authentication=authentication,
         key=key,
         headers=headers,
         form=file,

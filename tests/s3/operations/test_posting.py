@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from appliance.auth.credentials import RootCredentials, make_credentials
+from appliance.policy.limits import AccountLimit, Limit
 from appliance.s3.settings import S3Settings
 from tests.support.people import ALICE, BOB, READER, As, people
 from tests.support.posix import started
@@ -297,3 +298,25 @@ async def test_a_form_is_a_use_of_its_key(tmp_path):
         assert credentials.uses == {}
         assert (await send(node, form(fields, b"x"))).status == 204
         assert list(credentials.uses) == [ACCESS_KEY]
+
+
+async def test_a_form_is_its_signers_request(tmp_path):
+    """In the log, and in the limits of accounts."""
+    log: list[bytes] = []
+    keys = people(ACCESS_KEY, SECRET_KEY)
+    one = Limit(requests_per_s=0.001)
+    settings = S3Settings(access_log=True, account_limits=(AccountLimit(match="bob", limit=one),))
+    async with running_endpoint(tmp_path, settings, credentials=keys, log_write=log.append) as node:
+        alice, bob = As(node.url, ALICE), As(node.url, BOB)
+        await alice.create_bucket(Bucket="hers")
+        assert (await form_of(node, alice, "hers")).status == 204
+        assert [(await form_of(node, bob, "hers")).status for _ in range(2)] == [403, 503]
+        assert (await form_of(node, alice, "hers")).status == 204
+        await node.endpoint.drain()
+    lines = [line for line in b"".join(log).splitlines() if b'"PostObject"' in line]
+    assert [json.loads(line).get("access_key") for line in lines] == [
+        ALICE.access_key,
+        BOB.access_key,
+        BOB.access_key,
+        ALICE.access_key,
+    ]
