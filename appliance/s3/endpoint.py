@@ -307,11 +307,11 @@ class S3Endpoint:
         self.metrics.in_flight += 1
         try:
             verdict, operation = call.verdict, call.request.operation
-            if verdict is not ALLOW and not (
-                verdict is not None and verdict.by_object and operation in SELF_CHECKED
-            ):
+            asks_itself = verdict is not None and verdict.by_object and operation in SELF_CHECKED
+            if verdict is not ALLOW and not (verdict and asks_itself):
                 await self._gate.admit(call.request, call.authentication)
-                call = msgspec.structs.replace(call, verdict=None)
+                if not asks_itself:
+                    call = msgspec.structs.replace(call, verdict=None)
             with as_user(call.identity):
                 response = await operation_of(call, self._operations)(call)
         except ClientGoneError as error:

@@ -246,6 +246,11 @@ class Gate:
             return
         if request.bucket and request.operation not in OF_ACCOUNTS:
             await self._cache.head_bucket(request.bucket)
+        implicit = isinstance(verdict, Deny) and not verdict.explicit
+        about_object = request.operation in OF_OBJECTS
+        if implicit and about_object and self._listing(request, authentication):
+            # Who may list hears of what is not there that it is not there.
+            await self._cache.head(request.bucket, request.key, version_id=_version_id(request))
         raise self._refused_error(request, verdict)
 
     async def judgement(
@@ -314,9 +319,14 @@ class Gate:
         self, request: S3Request, authentication: Authentication, error: ApplianceError
     ) -> ApplianceError:
         """What to say of a key that is not there (`error` is in MISSING): that, to those who may list it; to others, that they may not."""
+        verdict = self._listing(request, authentication)
+        return error if verdict else self._refused_error(request, verdict)
+
+    def _listing(self, request: S3Request, authentication: Authentication) -> Verdict:
+        """Whether this caller may list the key that is asked for."""
         standing = self._standing(authentication.identity, request.bucket)
         if standing.settled is not None:
-            return error
+            return ALLOW
         keys = RequestKeys(
             request=request,
             authentication=authentication,
@@ -324,8 +334,7 @@ class Gate:
             bucket_owner=standing.bucket.owner,
             set_keys={"s3:prefix": request.key},
         )
-        verdict = self._decide(standing, LIST_NEED, "", keys, None)
-        return error if verdict else self._refused_error(request, verdict)
+        return self._decide(standing, LIST_NEED, "", keys, None)
 
     # --- parts -------------------------------------------------------------------------------------
 
@@ -348,16 +357,17 @@ class Gate:
         return made
 
     async def _tags_of(self, request: S3Request) -> Mapping[str, str]:
-        version_id = request.query.get("versionId", "")
+        version_id = _version_id(request)
         with contextlib.suppress(*MISSING, UnsupportedError):
             return await self._cache.get_tags(request.bucket, request.key, version_id=version_id)
         return {}
 
     async def _info_of(self, request: S3Request, asked: Asked) -> ObjectInfo:
         """Of the object that a request is about. Raises what `missing` says of one that is not there."""
-        version_id = request.query.get("versionId", "")
         try:
-            return await self._cache.head(request.bucket, request.key, version_id=version_id)
+            return await self._cache.head(
+                request.bucket, request.key, version_id=_version_id(request)
+            )
         except MISSING as error:
             raise self.missing(request, asked.authentication, error) from None
 
@@ -365,6 +375,10 @@ class Gate:
         self._refused += 1
         reason = verdict.reason if isinstance(verdict, Deny) else "nothing allows it"
         return RefusedError(reason, bucket=request.bucket, key=request.key)
+
+
+def _version_id(request: S3Request) -> str:
+    return request.query.get("versionId", "")
 
 
 def asked_of(asked: Asked) -> tuple[S3Request, Authentication, int]:

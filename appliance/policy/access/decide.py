@@ -72,10 +72,11 @@ class Allow(msgspec.Struct, frozen=True):
 
 
 class Deny(msgspec.Struct, frozen=True):
-    """`reason` is for the log. `by_object`: the object, which was not known, might give it."""
+    """`reason` is for the log. `by_object`: the object, which was not known, might give it. `explicit`: not just for want of an Allow."""
 
     reason: str
     by_object: bool = False
+    explicit: bool = True
 
     def __bool__(self) -> bool:
         return False
@@ -104,7 +105,7 @@ def decide(facts: Facts) -> Allow | Deny:
         return ALLOW
     if not bucket.enforced and _by_acl(facts):
         return ALLOW
-    return Deny("nothing allows it", by_object=unknown)
+    return Deny("nothing allows it", by_object=unknown, explicit=False)
 
 
 def settled(caller: Caller, bucket: BucketAccess) -> Allow | None:

@@ -235,4 +235,5 @@ def test_reasons_name_the_statement(who):
             keys=lambda _key: (),
         )
     )
+    assert not Deny("only for want of it", explicit=False)
     assert verdict == Deny("denied by statement Closed of the policy")

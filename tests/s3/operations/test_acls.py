@@ -287,3 +287,12 @@ async def test_without_a_place_for_acls_a_bucket_is_its_owners(tmp_path):
             await alice.create_bucket(Bucket="open", ACL="public-read")
         told = await alice.get_object_acl(Bucket="hers", Key="k")
         assert grants_of(told) == [("alice", "FULL_CONTROL")]
+
+
+async def test_who_may_list_but_not_read_is_told_what_is_missing(site):
+    await site.alice.put_bucket_acl(Bucket="hers", ACL="public-read")
+    for who in (site.bob, site.nobody):
+        assert await who.code("get_object", Bucket="hers", Key="k") == DENIED
+        assert await who.code("head_object", Bucket="hers", Key="k") == "403"
+        assert await who.code("get_object", Bucket="hers", Key="missing") == "NoSuchKey"
+        assert await who.code("head_object", Bucket="hers", Key="missing") == "404"

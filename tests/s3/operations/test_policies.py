@@ -375,3 +375,12 @@ async def test_ownership_controls_are_told(site):
     await site.alice.create_bucket(Bucket="new", ObjectOwnership="BucketOwnerEnforced")
     answer = await site.alice.get_bucket_ownership_controls(Bucket="new")
     assert answer["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+async def test_who_may_list_but_not_read_is_told_what_is_missing(site):
+    await site.set_policy(allow("s3:ListBucket", "hers"))
+    for who in (site.bob, site.nobody):
+        assert await who.code("get_object", Bucket="hers", Key="k") == DENIED
+        assert await who.code("head_object", Bucket="hers", Key="k") == "403"
+        assert await who.code("get_object", Bucket="hers", Key="missing") == "NoSuchKey"
+        assert await who.code("head_object", Bucket="hers", Key="missing") == "404"
