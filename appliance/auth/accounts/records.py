@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from appliance.auth.identity import Account, Role
+from appliance.model.errors import JournalError
 from appliance.model.events import Change, Kind
 
 R = TypeVar("R", "AccountRecord", "KeyRecord")
@@ -60,8 +61,13 @@ def key_change(access_key: str, record: KeyRecord | None) -> Change:
 
 
 def decode(value: Any, kind: type[R]) -> R:
-    """A record from the value in an event. Raises msgspec.ValidationError."""
-    return msgspec.convert(value, kind)
+    """A record from the value in an event. Raises JournalError."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise JournalError(
+            f"The journal holds an account or access key that this version cannot read ({error}): run the version that wrote it."
+        ) from error
 
 
 def _change(kind: Kind, key: str, record: AccountRecord | KeyRecord | None) -> Change:

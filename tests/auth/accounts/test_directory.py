@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from appliance.auth.accounts.directory import Directory
 from appliance.auth.accounts.records import AccountRecord, KeyRecord, decode, key_change
 from appliance.auth.credentials import make_credentials
 from appliance.auth.identity import Role
+from appliance.model.errors import JournalError
 
 ROOT = make_credentials("AKROOT", "root-secret-key")
 IDS = ("a" * 64, "b" * 64)
@@ -80,6 +82,11 @@ def test_names_lead_to_somebody_who_bears_them():
         directory.put_account(
             gone, AccountRecord(name="alice", role=Role.USER, email="x@example.org")
         )
+
+
+def test_a_record_that_cannot_be_read_is_said_so():
+    with pytest.raises(JournalError, match="cannot read"):
+        decode({"name": "alice", "role": "emperor"}, AccountRecord)
 
 
 def test_records_travel_through_an_event_unchanged():
