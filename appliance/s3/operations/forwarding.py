@@ -21,6 +21,7 @@ from appliance.s3.operations.payload import read_document
 from appliance.s3.wire.forwarding import answered_headers, forwarded_headers, forwarded_query
 from appliance.s3.wire.operations import Operation as Op
 
+_BODILESS = frozenset({204, 304})
 _REACHING_OUT = frozenset(
     {
         Op.PutBucketAnalyticsConfiguration,
@@ -131,7 +132,7 @@ async def streamed(call: Call, request: ForwardRequest) -> Response:
         await stack.aclose()
         raise
     fields = answer_fields(answer)
-    if request.method == "HEAD" or answer.size == 0:
+    if request.method == "HEAD" or answer.size == 0 or answer.status in _BODILESS:
         await stack.aclose()
         return Response(answer.status, fields, content_length=answer.size)
     if answer.size is None:

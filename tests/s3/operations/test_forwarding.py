@@ -119,6 +119,16 @@ async def test_an_answer_of_unknown_length_streams(pair):
     assert (reply.status, reply.body) == (200, b"event" * 50_000)
 
 
+async def test_an_answer_without_a_body_leaves_the_connection_in_order(pair):
+    node, upstream = pair
+    client = await node.connect()
+    for status in (204, 304, 404, 200):
+        upstream.answer("GET", "/bucket/key?retention=", status, b"", ETag='"e"')
+        await client.send(node.signed("GET", "/bucket/key?retention="))
+        reply = await client.reply()
+        assert (reply.status, reply.body, reply.headers["etag"]) == (status, b"", '"e"')
+
+
 async def test_configurations_of_a_part_of_a_bucket_are_not_the_buckets(tmp_path: Path):
     async with in_front_of_upstream(tmp_path, "bucket/below/") as (node, upstream):
         before = len(upstream.received)
