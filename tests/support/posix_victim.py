@@ -119,11 +119,40 @@ async def part(backend: Backend, name: str, seed: str) -> None:
     say(name, f"upload {upload.upload_id} {info.etag}")
 
 
+# What changes names or records. A process that dies between two of these leaves what a crash at that point would.
+_CHANGES = ("link", "rename", "unlink", "rmdir", "mkdir", "setxattr")
+
+
+async def step(backend: Backend, name: str, seed: str) -> None:
+    """Change one object and die before the n-th call that changes names. `seed`: `BUCKET,CHANGE,VERSION_ID,N`. Line: `done`, if it came so far."""
+    bucket, change, version_id, number = seed.split(",")
+    left = int(number)
+
+    def counted(call: Callable[..., object]) -> Callable[..., object]:
+        def function(*args: object, **kwargs: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os._exit(9)
+            return call(*args, **kwargs)
+
+        return function
+
+    for call in _CHANGES:
+        setattr(os, call, counted(getattr(os, call)))
+    if change == "put":
+        await backend.put(bucket, "dir/key", BytesBody(b"new"), PutOptions())
+    else:
+        await backend.delete(bucket, "dir/key", version_id=version_id)
+    say(name, "done")
+
+
 JOBS: dict[str, Callable[[Backend, str, str], Awaitable[None]]] = {
     "churn": churn,
     "race": race,
     "count": count,
     "part": part,
+    "step": step,
 }
 
 
@@ -132,7 +161,8 @@ def say(name: str, line: str) -> None:
 
 
 async def _work(root: str, name: str, job: str, seed: str) -> None:
-    async with started(Path(root)) as backend:
+    metadata = "sidecar" if root.endswith("-sidecar") else "auto"
+    async with started(Path(root), metadata=metadata) as backend:
         await JOBS[job](backend, name, seed)
 
 

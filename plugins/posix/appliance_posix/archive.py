@@ -37,8 +37,8 @@ def archive(bucket: Bucket, key: str, current: Found, newest_past: int) -> Past:
     record, past = _archived_record(current, newest_past)
     with parent(bucket, key, past.place(key), {key}) as directory:
         try:
-            # Linking moves ctime: a new fingerprint before, so that no reader sees the ETag of the current version change.
-            current.record = reseal(bucket, current.fd, key, record)
+            # Linking moves ctime: a fingerprint without it before, so that no reader sees the ETag of the current version change.
+            current.record = reseal(bucket, current.fd, key, record, moving=True)
             _link(directory, current.fd, past.name)
         except OSError as error:
             if error.errno not in _CANNOT_LINK:

@@ -68,9 +68,10 @@ def _step_aside(bucket: Bucket, key: str) -> bool:
     with found:
         if location.plain is None or found.place != location.plain:
             return False
-        # The rename will touch ctime: take a new fingerprint before, so that no reader sees the ETag change.
+        # The rename will touch ctime: seal it without before, so that no reader sees the ETag change.
+        sealed = None
         if found.is_true and found.record is not None:
-            reseal(bucket, found.fd, key, found.record)
+            sealed = reseal(bucket, found.fd, key, found.record, moving=True)
         source = open_beneath(bucket.volume.opener, bucket.fd, location.plain.directory, DIRECTORY)
         try:
             target = make_directories(bucket.volume.opener, bucket.fd, location.escaped.directory)
@@ -88,6 +89,8 @@ def _step_aside(bucket: Bucket, key: str) -> bool:
             os.fsync(source)
         finally:
             os.close(source)
+        if sealed is not None:
+            reseal(bucket, found.fd, key, sealed)
     return True
 
 

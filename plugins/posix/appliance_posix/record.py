@@ -23,6 +23,10 @@ CTIME_WINDOW_NS = 100_000_000
 CTIME_WINDOW_SHARED_NS = 2_000_000_000
 
 
+# In the fingerprint of a file that is about to get other names: that moves ctime, nobody knows when.
+ANY_CTIME = -1
+
+
 class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
     """Which state of which file a record is about. `before_ns`: the exact ctime until the record was replaced, for a sidecar cannot be
     replaced in the same step in which its file's ctime moves.
@@ -44,7 +48,8 @@ class Fingerprint(msgspec.Struct, frozen=True, array_like=True):
             and self.size == stat.st_size
             and self.mtime_ns == stat.st_mtime_ns
             and (
-                abs(stat.st_ctime_ns - self.ctime_ns) <= window_ns
+                self.ctime_ns == ANY_CTIME
+                or abs(stat.st_ctime_ns - self.ctime_ns) <= window_ns
                 or stat.st_ctime_ns == self.before_ns
             )
         )

@@ -29,7 +29,7 @@ from appliance_posix.finding import is_id_of
 from appliance_posix.history import Past, is_version_id, new_stamp, open_past
 from appliance_posix.keypath import locate
 from appliance_posix.objects import Found, check_conditions, find
-from appliance_posix.publish import in_rounds, link_to_place, published, settled
+from appliance_posix.publish import in_rounds, link_to_place, settled
 from appliance_posix.sealing import reseal
 from appliance_posix.staging import Staged
 
@@ -139,16 +139,17 @@ class _Removal:
         found = open_past(bucket, key, past)
         if found is None:
             return False
-        record = found.record
+        record, true = found.record, found.is_true
         if record is not None:
-            record = reseal(bucket, found.fd, key, record, true=found.is_true)
+            record = reseal(bucket, found.fd, key, record, true=true, moving=True)
         staged = Staged.adopt(found.detach(), record)
         try:
             link_to_place(bucket, key, locate(key), staged, self._current, self._names)
-            published(bucket, key, staged)
+            remove_past(bucket, key, past)
+            if staged.record is not None:
+                reseal(bucket, staged.fd, key, staged.record, true=true)
         finally:
             staged.discard()
-        remove_past(bucket, key, past)
         return True
 
     def _check(self, target: Found | None) -> None:
