@@ -41,6 +41,7 @@ class Abilities:
             server_side_copy=True,
             tagging=found.tagging,
             forwarding=True,
+            versioning=True,
             compare_and_swap=found.conditional_put and self._registers,
             # Objects put in one piece keep theirs; streamed ones, and uploads, could not.
             checksums=frozenset(),

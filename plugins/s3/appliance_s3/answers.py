@@ -14,7 +14,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.model.checksums import ALGORITHMS
 from appliance.model.errors import BackendUnavailableError
@@ -118,6 +118,17 @@ def checksums(headers: Mapping[str, str]) -> tuple[dict[str, str], str]:
     return {name: value.partition("-")[0] for name, value in found.items()}, kind
 
 
+class Made(NamedTuple):
+    """What an answer to a write says about the new object: its ETag, and version id, "" where it does not say."""
+
+    etag: str
+    version_id: str
+
+
+def made(answer: Mapping[str, Any]) -> Made:
+    return Made(unquote_etag(answer.get("ETag", "")), answer.get("VersionId", ""))
+
+
 def object_info(key: str, response: Mapping[str, Any]) -> ObjectInfo:
     """From the answer to HeadObject or GetObject; the size is the whole object's."""
     headers: dict[str, str] = response["ResponseMetadata"]["HTTPHeaders"]
@@ -140,6 +151,7 @@ def object_info(key: str, response: Mapping[str, Any]) -> ObjectInfo:
         checksums=values,
         checksum_type=kind,
         tag_count=int(headers.get("x-amz-tagging-count", 0)),
+        version_id=headers.get("x-amz-version-id", ""),
     )
 
 

@@ -9,6 +9,7 @@ import trio
 from appliance.model.errors import ApplianceError
 from appliance.model.objects import PART_NUMBER_MAX, ObjectInfo, PutOptions
 from appliance.model.ranges import ByteRange
+from appliance_s3.answers import made
 from appliance_s3.failures import Where
 from appliance_s3.parts import expected_etag
 from appliance_s3.requests import add_headers, put_parameters, range_header
@@ -32,8 +33,8 @@ class Copier:
         place: dict[str, str],
         options: PutOptions | None,
         headers: dict[str, str],
-    ) -> None:
-        """CopyObject. `options` None keeps everything; `source_etag`, if any, must still be the source's."""
+    ) -> str:
+        """CopyObject; the version id of the copy. `options` None keeps everything; `source_etag`, if any, must still be the source's."""
         parameters: dict[str, Any] = {**place, "CopySource": source}
         if options is not None:
             parameters |= put_parameters(options)
@@ -41,7 +42,8 @@ class Copier:
         if source_etag:
             parameters["CopySourceIfMatch"] = f'"{source_etag}"'
         add_headers(parameters, headers)
-        await self._sender.call(where, "copy_object", parameters, idempotent=not headers)
+        answer = await self._sender.call(where, "copy_object", parameters, idempotent=not headers)
+        return str(answer.get("VersionId", ""))
 
     async def large(
         self,
@@ -51,13 +53,13 @@ class Copier:
         place: dict[str, str],
         options: PutOptions,
         headers: dict[str, str],
-    ) -> None:
-        """The object that `info` describes, in parts."""
+    ) -> str:
+        """The object that `info` describes, in parts; the version id of the copy."""
         parameters = {**place, **put_parameters(options)}
         created = await self._sender.call(where, "create_multipart_upload", parameters)
         upload = {**place, "UploadId": created["UploadId"]}
         try:
-            await self._parts(where, source, info, upload, headers)
+            return await self._parts(where, source, info, upload, headers)
         except BaseException:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLEAN_UP_TIMEOUT_S):
                 await self._sender.call(where, "abort_multipart_upload", upload)
@@ -70,7 +72,7 @@ class Copier:
         info: ObjectInfo,
         upload: dict[str, Any],
         headers: dict[str, str],
-    ) -> None:
+    ) -> str:
         size = max(PART_BYTES, -(-info.size // PART_NUMBER_MAX))
         etags: dict[int, str] = {}
         failure: ApplianceError | None = None
@@ -99,15 +101,14 @@ class Copier:
                 nursery.start_soon(copy, number, part)
         if failure is not None:
             raise failure
-        await self._complete(where, upload, etags, headers)
+        return await self._complete(where, upload, etags, headers)
 
     async def _complete(
         self, where: Where, upload: dict[str, Any], etags: dict[int, str], headers: dict[str, str]
-    ) -> None:
+    ) -> str:
         """Make the object of its parts; their ETags by number."""
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]
         parameters = {**upload, "MultipartUpload": {"Parts": parts}}
         add_headers(parameters, headers)
-        await self._sender.complete(
-            where, parameters, expected_etag([str(part["ETag"]) for part in parts])
-        )
+        expected = expected_etag([str(part["ETag"]) for part in parts])
+        return made(await self._sender.complete(where, parameters, expected)).version_id

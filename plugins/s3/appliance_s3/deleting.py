@@ -1,35 +1,80 @@
-"""Deleting up to 1,000 objects in one DeleteObjects."""
+"""Deleting up to 1,000 objects and versions in one DeleteObjects."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from appliance.model.errors import ApplianceError, NoSuchKeyError
+from appliance.model.errors import (
+    ApplianceError,
+    BackendError,
+    InvalidArgumentError,
+    NoSuchKeyError,
+    NoSuchVersionError,
+)
+from appliance.model.objects import Deleted, DeleteOutcome, DeleteTarget
 from appliance_s3.failures import Where, named
 from appliance_s3.names import Names
 from appliance_s3.sending import Sender
 
+_NOTHING_THERE = (NoSuchKeyError, NoSuchVersionError)
+Named = tuple[str, str]  # key as it is upstream, version id
+
 
 async def delete_batch(
-    sender: Sender, names: Names, bucket: str, keys: Sequence[str]
-) -> dict[str, ApplianceError]:
-    """Errors by key; what was not there is none."""
-    failed: dict[str, ApplianceError] = {}
-    full = {}
-    for key in keys:
+    sender: Sender, names: Names, bucket: str, targets: Sequence[DeleteTarget]
+) -> list[DeleteOutcome]:
+    """An outcome a target, in order; what was not there is no error."""
+    failed: dict[DeleteTarget, ApplianceError] = {}
+    sent: dict[DeleteTarget, Named] = {}
+    for target in targets:
         try:
-            full[names.written(bucket, key)["Key"]] = key
+            sent[target] = (names.written(bucket, target.key)["Key"], target.version_id)
         except ApplianceError as error:
-            failed[key] = error
-    delete = {"Objects": [{"Key": key} for key in full], "Quiet": True}
+            failed[target] = error
     at = functools.partial(Where, sender.upstream.name)
-    parameters = {"Bucket": bucket, "Delete": delete}
+    objects = [
+        {"Key": key, **({"VersionId": version_id} if version_id else {})}
+        for key, version_id in dict.fromkeys(sent.values())
+    ]
+    if not objects:
+        return [_outcome(target, failed.get(target), {}) for target in targets]
+    parameters = {"Bucket": bucket, "Delete": {"Objects": objects, "Quiet": False}}
     answer = await sender.call(at("DeleteObjects", bucket), "delete_objects", parameters)
-    for item in answer.get("Errors", ()):
-        key = full.get(item.get("Key", ""), "")
-        where = at("DELETE", bucket, key)
-        reason = named(str(item.get("Code", "")), str(item.get("Message", "")), where)
-        if not isinstance(reason, NoSuchKeyError):
-            failed[key] = reason
-    return failed
+    done = _by_name(answer.get("Deleted", ()))
+    refused = _by_name(answer.get("Errors", ()))
+    for target, name in sent.items():
+        if name in refused:
+            failed[target] = _reason(refused[name], at("DELETE", bucket, target.key))
+        elif name not in done:
+            failed[target] = BackendError(bucket=bucket, key=target.key)
+    return [
+        _outcome(target, failed.get(target), done.get(sent.get(target, ("", "")), {}))
+        for target in targets
+    ]
+
+
+def _by_name(items: Sequence[Mapping[str, Any]]) -> dict[Named, Mapping[str, Any]]:
+    return {(item.get("Key", ""), item.get("VersionId", "")): item for item in items}
+
+
+def _reason(item: Mapping[str, Any], where: Where) -> ApplianceError:
+    return named(str(item.get("Code", "")), str(item.get("Message", "")), where)
+
+
+def _outcome(
+    target: DeleteTarget, error: ApplianceError | None, item: Mapping[str, Any]
+) -> DeleteOutcome:
+    # A version id that no upstream gave is as good as one that is gone already.
+    gone = isinstance(error, _NOTHING_THERE) or (
+        bool(target.version_id) and isinstance(error, InvalidArgumentError)
+    )
+    marker = bool(item.get("DeleteMarker"))
+    version_id = item.get("DeleteMarkerVersionId", "") if marker else target.version_id
+    return DeleteOutcome(
+        key=target.key,
+        version_id=target.version_id,
+        error=None if gone else error,
+        deleted=Deleted(version_id=version_id, delete_marker=marker),
+    )

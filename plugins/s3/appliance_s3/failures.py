@@ -46,7 +46,7 @@ CODES: dict[str, type[ApplianceError]] = {
     "NoSuchBucket": errors.NoSuchBucketError,
     "NoSuchKey": errors.NoSuchKeyError,
     "NoSuchUpload": errors.NoSuchUploadError,
-    "NoSuchVersion": errors.NoSuchKeyError,
+    "NoSuchVersion": errors.NoSuchVersionError,
     "NoSuchTagSet": errors.NoSuchTagSetError,
     "NoSuchTagSetError": errors.NoSuchTagSetError,
     "BucketAlreadyOwnedByYou": errors.BucketExistsError,
@@ -210,6 +210,17 @@ def _domain_error(
     domain: type[ApplianceError], code: str, status: int, response: Any, where: Where
 ) -> ApplianceError:
     headers: dict[str, str] = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if headers.get("x-amz-delete-marker") == "true":
+        version_id = headers.get("x-amz-version-id", "")
+        if status == 404:
+            return errors.DeletedKeyError(bucket=where.bucket, key=where.key, version_id=version_id)
+        if status == 405:
+            return errors.DeleteMarkerError(
+                bucket=where.bucket,
+                key=where.key,
+                version_id=version_id,
+                modified_ns=http_time_ns(headers.get("last-modified", "")),
+            )
     if domain is errors.NotModifiedError:
         return errors.NotModifiedError(
             bucket=where.bucket,

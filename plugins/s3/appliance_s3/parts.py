@@ -13,7 +13,7 @@ from appliance.model.checksums import multipart_etag
 from appliance.model.errors import ApplianceError, EntityTooLargeError, IncompleteBodyError
 from appliance.model.objects import PART_NUMBER_MAX
 from appliance.plugin import Chunk
-from appliance_s3.answers import unquote_etag
+from appliance_s3.answers import Made, made, unquote_etag
 from appliance_s3.failures import Where
 from appliance_s3.requests import add_headers, content_md5
 from appliance_s3.sending import CLEAN_UP_TIMEOUT_S, Sender
@@ -135,8 +135,8 @@ class OwnUpload:
 
     async def run(
         self, parameters: dict[str, Any], parts: AsyncIterator[Part], headers: dict[str, str]
-    ) -> str:
-        """Its ETag, once it is complete. `headers`: the conditions, which count at completion."""
+    ) -> Made:
+        """What it made, once it is complete. `headers`: the conditions, which count at completion."""
         created = await self._sender.call(self._where, "create_multipart_upload", parameters)
         self._target["UploadId"] = created["UploadId"]
         try:
@@ -190,15 +190,14 @@ class OwnUpload:
                 )
         self._etags[part.number] = answer["ETag"]
 
-    async def _complete(self, headers: dict[str, str]) -> str:
+    async def _complete(self, headers: dict[str, str]) -> Made:
         parts = [
             {"PartNumber": number, "ETag": etag} for number, etag in sorted(self._etags.items())
         ]
         parameters = {**self._target, "MultipartUpload": {"Parts": parts}}
         add_headers(parameters, headers)
         expected = expected_etag([str(part["ETag"]) for part in parts])
-        answer = await self._sender.complete(self._where, parameters, expected)
-        return unquote_etag(answer.get("ETag", ""))
+        return made(await self._sender.complete(self._where, parameters, expected))
 
     async def _abort(self) -> None:
         try:

@@ -18,10 +18,12 @@ from typing import Any
 from appliance.model.errors import (
     ApplianceError,
     BackendUnavailableError,
+    InvalidArgumentError,
     InvalidRangeError,
     NoSuchKeyError,
     NotModifiedError,
     PreconditionFailedError,
+    UnsupportedError,
     VersionChangedError,
 )
 from appliance.model.objects import NO_CONDITIONS, Conditions, ObjectInfo
@@ -34,6 +36,7 @@ from appliance_s3.getting import Answer, get
 from appliance_s3.requests import add_headers, range_header, read_conditions
 from appliance_s3.supplies import SEGMENT_BYTES, Resumed, SideBySide
 from appliance_s3.upstream import Upstream
+from appliance_s3.versions import version_error
 
 WHOLE_BYTES = 1 << 20
 SEGMENTED_BYTES = 16 << 20
@@ -134,6 +137,8 @@ class Reader:
             if wanted.version:
                 raise wanted.changed() from None
             raise
+        except (NoSuchKeyError, InvalidArgumentError, UnsupportedError) as error:
+            raise version_error(error, wanted.place) from None
         except InvalidRangeError as error:
             if error.size == 0:
                 error.size = (await self._head(wanted)).size

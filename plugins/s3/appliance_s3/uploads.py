@@ -27,7 +27,7 @@ from appliance.model.objects import (
 )
 from appliance.model.ranges import ByteRange
 from appliance.plugin import Body, Chunk
-from appliance_s3.answers import is_md5, part_info, unquote_etag, upload_info
+from appliance_s3.answers import Made, is_md5, made, part_info, unquote_etag, upload_info
 from appliance_s3.failures import Where
 from appliance_s3.parts import expected_etag, gather
 from appliance_s3.requests import (
@@ -208,8 +208,8 @@ class Uploads:
         place: dict[str, Any],
         parts: Sequence[CompletedPart],
         headers: dict[str, str],
-    ) -> str:
-        """ETag of the object, "" if the upstream does not tell (radosgw)."""
+    ) -> Made:
+        """The object; its ETag is "" if the upstream does not tell (radosgw)."""
         check_order(parts)
         named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
         parameters = {**place, "MultipartUpload": {"Parts": named}}
@@ -223,7 +223,7 @@ class Uploads:
             # radosgw 16.2 answers 500 if there is no such upload; and after a lost answer it may have been aborted meanwhile.
             await self._call(where, "list_parts", {**place, "MaxParts": 1})
             raise
-        return unquote_etag(answer.get("ETag", ""))
+        return made(answer)
 
     async def abort(self, where: Where, place: dict[str, Any]) -> None:
         await self._call(where, "abort_multipart_upload", place)

@@ -20,6 +20,7 @@ from appliance.plugin import Host
 from appliance_s3 import breaker as breakers
 from appliance_s3.failures import Failure, Repeat, Where, classify
 from appliance_s3.fastpath import FastReads
+from appliance_s3.ordering import keep_order
 from appliance_s3.requests import EXTRA_HEADERS
 from appliance_s3.settings import Settings
 
@@ -208,6 +209,7 @@ def make_client(settings: Settings) -> tuple[Any, Any]:
     # Typed as if handlers returned nothing; this event's may return new parameters.
     client.meta.events.register("provide-client-params.s3", _take_headers)  # type: ignore[arg-type]
     client.meta.events.register("before-call.s3", _add_headers)
+    client.meta.events.register("after-call.s3.ListObjectVersions", keep_order)
     return client, session.get_credentials()
 
 

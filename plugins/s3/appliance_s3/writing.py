@@ -29,7 +29,7 @@ from appliance.model.objects import (
 )
 from appliance.plugin import Body
 from appliance_s3.abilities import Abilities
-from appliance_s3.answers import is_md5, unquote_etag
+from appliance_s3.answers import Made, is_md5, made, unquote_etag
 from appliance_s3.failures import Where
 from appliance_s3.parts import OwnUpload, gather, gathered_parts, streamed_parts
 from appliance_s3.requests import (
@@ -58,8 +58,8 @@ class Writer:
         body: Body,
         options: PutOptions,
         headers: dict[str, str],
-    ) -> str:
-        """Store an object under the conditions in `headers`; its ETag."""
+    ) -> Made:
+        """Store an object under the conditions in `headers`."""
         if body.size is not None and body.size > OBJECT_SIZE_MAX:
             raise EntityTooLargeError(bucket=where.bucket, key=where.key)
         parameters = {**target, **put_parameters(options)}
@@ -93,7 +93,7 @@ class Writer:
         body: Body,
         options: PutOptions,
         headers: dict[str, str],
-    ) -> str:
+    ) -> Made:
         if body.size is not None and body.size != len(data):
             raise IncompleteBodyError(f"The body has {len(data)} bytes instead of {body.size}.")
         digests = body.digests()
@@ -106,17 +106,17 @@ class Writer:
         # With conditions a second try could fail because of the first one's success.
         answer = await self._sender.call(where, "put_object", parameters, idempotent=not headers)
         self._sender.upstream.counts["written_bytes"] += len(data)
-        return unquote_etag(answer["ETag"])
+        return Made(unquote_etag(answer["ETag"]), answer.get("VersionId", ""))
 
     async def _verified(
         self, where: Where, target: dict[str, str], answer: dict[str, Any], body: Body
-    ) -> str:
-        """The ETag, once it says that all bytes arrived as they were sent."""
+    ) -> Made:
+        """What was made, once its ETag says that all bytes arrived as they were sent."""
         etag = unquote_etag(answer["ETag"])
         if not is_md5(etag, answer["ResponseMetadata"]["HTTPHeaders"]):
-            return etag
+            return made(answer)
         if etag == body.digests().md5:
-            return etag
+            return made(answer)
         removed = await self._remove(where, target, etag)
         raise CorruptDataError(
             f"The backend {where.backend} stored other bytes than it was sent; "
