@@ -59,9 +59,7 @@ async def test_object_lock_of_radosgw(ceph: Ceph, tmp_path: Path):
     backend = make_backend(ceph.endpoint, ceph.access_key, ceph.secret_key)
     bucket = "forwarded-lock"
     async with running_endpoint(tmp_path, backend=backend) as node:
-        # The bucket was made with object lock past the appliance, which forwards what can be set later.
-        direct = backend._upstream.client
-        await node.call(direct.create_bucket, Bucket=bucket, ObjectLockEnabledForBucket=True)
+        await node.call(node.s3.create_bucket, Bucket=bucket, ObjectLockEnabledForBucket=True)
         rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
         configuration = {"ObjectLockEnabled": "Enabled", "Rule": rule}
         await node.call(

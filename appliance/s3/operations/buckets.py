@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Awaitable, Callable
 
 import trio
 
-from appliance.model.errors import ApplianceError, BucketExistsError, NoSuchBucketError
+from appliance.model.errors import (
+    ApplianceError,
+    BackendError,
+    BucketExistsError,
+    NoSuchBucketError,
+)
 from appliance.model.names import check_new_bucket_name
+from appliance.plugin import BytesBody, ForwardRequest
 from appliance.policy.access.bucket import ACL, OWNER, OWNERSHIP, Ownership, acl_change
 from appliance.policy.access.errors import AclNotSupportedError, AclWithOwnershipError
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
+from appliance.s3.operations.forwarding import require_forwarding
 from appliance.s3.operations.owning import grantees
 from appliance.s3.operations.payload import read_document
 from appliance.s3.wire.access_faults import BucketTakenError
@@ -19,6 +28,8 @@ from appliance.s3.wire.bucket_listing import buckets_query, page_of
 from appliance.s3.wire.errors import InvalidArgumentValueError, InvalidLocationError
 from appliance.s3.wire.grants import acl_of_headers, says_acl
 from appliance.s3.wire.xml import parse, render
+
+_OBJECT_LOCK = "x-amz-bucket-object-lock-enabled"
 
 
 async def list_buckets(call: Call) -> Response:
@@ -42,17 +53,22 @@ async def list_buckets(call: Call) -> Response:
 
 async def create_bucket(call: Call) -> Response:
     """The location constraint must be this endpoint's region (or absent). Creating one's own bucket again succeeds, as in us-east-1."""
-    constraint = parse.parse_create_bucket(await read_document(call))
+    document = await read_document(call)
+    constraint = parse.parse_create_bucket(document)
     if constraint and constraint != call.context.settings.region:
         raise InvalidLocationError
     check_new_bucket_name(call.bucket)
     settings = _first_settings(call)
+    create = functools.partial(call.cache.create_bucket, call.bucket)
+    if call.headers.get(_OBJECT_LOCK, "").lower() == "true":
+        require_forwarding(call, "Object lock is not implemented for this bucket.")
+        create = functools.partial(_create_with_lock, call, document)
     async with call.context.gate.naming(call.bucket):
         if await _exists(call):
             if not _is_that(call, settings):
                 raise BucketTakenError(extra={"BucketName": call.bucket})
         else:
-            await _create(call, settings)
+            await _create(call, settings, create)
     return empty(200, [("Location", f"/{call.bucket}")])
 
 
@@ -93,13 +109,33 @@ async def _exists(call: Call) -> bool:
     return True
 
 
-async def _create(call: Call, settings: dict[str, bytes | None]) -> None:
+async def _create_with_lock(call: Call, document: bytes) -> None:
+    """Only the upstream can make a bucket whose objects may be locked. Raises BucketExistsError, BackendError."""
+    request = ForwardRequest(
+        method="PUT",
+        bucket=call.bucket,
+        headers={_OBJECT_LOCK: "true"},
+        body=BytesBody(document),
+    )
+    async with call.cache.forward(request) as answer:
+        said = await answer.read()
+    if answer.status == 409:
+        raise BucketExistsError(bucket=call.bucket)
+    if answer.status != 200:
+        raise BackendError(f"The upstream answered {answer.status} to CreateBucket: {said[:200]!r}")
+
+
+async def _create(
+    call: Call,
+    settings: dict[str, bytes | None],
+    create: Callable[[], Awaitable[None]],
+) -> None:
     """Whose it is is known before it exists: a crash leaves a claim on nothing, which the next who creates it replaces."""
     kept = call.context.bucket_settings
     await kept.drop(call.bucket)
     await kept.change(call.bucket, settings)
     try:
-        await call.cache.create_bucket(call.bucket)
+        await create()
     except BaseException as error:
         # Cancelled, it may have been created all the same.
         with trio.CancelScope(shield=True), contextlib.suppress(ApplianceError):

@@ -138,6 +138,25 @@ async def test_configurations_of_a_part_of_a_bucket_are_not_the_buckets(tmp_path
         assert upstream.last().target == "/bucket/below/key?legal-hold="
 
 
+async def test_a_bucket_with_object_lock_is_made_upstream(pair):
+    node, upstream = pair
+    locked = {"x-amz-bucket-object-lock-enabled": "true"}
+    upstream.answer("HEAD", "/locked", 404)
+    upstream.answer(
+        "PUT", "/locked", 400, b"<Error><Code>IllegalLocationConstraintException</Code></Error>"
+    )
+    assert (await node.request("PUT", "/locked", b"", locked)).status == 500
+    upstream.answer("PUT", "/locked", 200)
+    assert (await node.request("PUT", "/locked", b"", locked)).status == 200
+    assert upstream.last().headers["x-amz-bucket-object-lock-enabled"] == "true"
+
+
+async def test_a_bucket_with_object_lock_elsewhere_is_not_made(node: RunningEndpoint):
+    reply = await node.request("PUT", "/locked", b"", {"x-amz-bucket-object-lock-enabled": "true"})
+    assert (reply.status, b"Object lock" in reply.body) == (501, True)
+    assert (await node.request("HEAD", "/locked")).status == 404
+
+
 # --- SSE-C ---------------------------------------------------------------------------------
 
 
