@@ -18,7 +18,9 @@ from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, Operate, xml
 from appliance.s3.operations.forwarding import (
     answer_fields,
+    check_said,
     forward_request,
+    put_past_cache,
     require_forwarding,
     streamed,
 )
@@ -51,14 +53,7 @@ async def put_encrypted(call: Call) -> Response:
     check_customer_key(call.headers)
     check_key(call.key)
     require_forwarding(call, _NOWHERE)
-
-    async def store(body: Body) -> Response:
-        if body.size is None:
-            raise MissingContentLengthError
-        answer, document = await call.cache.forward_write(forward_request(call, body))
-        return Response(answer.status, answer_fields(answer), document)
-
-    return await with_payload(call, (), store)
+    return await put_past_cache(call)
 
 
 async def create_encrypted_upload(call: Call) -> Response:
@@ -66,6 +61,7 @@ async def create_encrypted_upload(call: Call) -> Response:
     check_customer_key(call.headers)
     check_key(call.key)
     require_forwarding(call, _NOWHERE)
+    check_said(call)
     async with call.cache.forward(forward_request(call, BytesBody(b""))) as answer:
         document = await answer.read()
     fields = answer_fields(answer)

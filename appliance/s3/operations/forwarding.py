@@ -14,14 +14,25 @@ from contextlib import AsyncExitStack
 
 from appliance.auth.identity import Role
 from appliance.model.errors import AccessDeniedError, UnsupportedError
+from appliance.model.names import check_key
 from appliance.plugin import Body, BytesBody, ForwardAnswer, ForwardRequest
 from appliance.s3.http.response import Response, Sink, render_fields
 from appliance.s3.operations.call import Call
-from appliance.s3.operations.payload import read_document
+from appliance.s3.operations.owning import owner_and_acl
+from appliance.s3.operations.payload import read_document, with_payload
+from appliance.s3.wire.errors import MissingContentLengthError
 from appliance.s3.wire.forwarding import answered_headers, forwarded_headers, forwarded_query
 from appliance.s3.wire.operations import Operation as Op
+from appliance.s3.wire.options import system_headers, tags_of_header, user_metadata
 
 _BODILESS = frozenset({204, 304})
+OBJECT_LOCK = frozenset(
+    {
+        "x-amz-object-lock-mode",
+        "x-amz-object-lock-retain-until-date",
+        "x-amz-object-lock-legal-hold",
+    }
+)
 _REACHING_OUT = frozenset(
     {
         Op.PutBucketAnalyticsConfiguration,
@@ -121,6 +132,37 @@ def forward_request(call: Call, body: Body) -> ForwardRequest:
 def answer_fields(answer: ForwardAnswer) -> bytes:
     """Header lines of the upstream's answer."""
     return render_fields(answered_headers(answer.headers))
+
+
+async def put_locked(call: Call) -> Response:
+    """PutObject with headers of object lock, which only the upstream can keep."""
+    [name, *_] = sorted(OBJECT_LOCK.intersection(call.headers))
+    check_key(call.key)
+    require_forwarding(
+        call, f"A header you provided implies functionality that is not implemented: {name}."
+    )
+    return await put_past_cache(call)
+
+
+def check_said(call: Call) -> None:
+    """What is said about a new object must be within S3's limits, and its ACL allowed: raises as the PutObject that goes the usual way."""
+    system_headers(call.headers)
+    user_metadata(call.headers)
+    tags_of_header(call.headers)
+    owner_and_acl(call)
+
+
+async def put_past_cache(call: Call) -> Response:
+    """A PutObject as it came; the cache forgets what it had of that name. Raises MissingContentLengthError, and as `check_said`."""
+    check_said(call)
+
+    async def store(body: Body) -> Response:
+        if body.size is None:
+            raise MissingContentLengthError
+        answer, document = await call.cache.forward_write(forward_request(call, body))
+        return Response(answer.status, answer_fields(answer), document)
+
+    return await with_payload(call, (), store)
 
 
 async def streamed(call: Call, request: ForwardRequest) -> Response:

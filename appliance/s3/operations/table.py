@@ -25,7 +25,7 @@ from appliance.s3.operations import (
 )
 from appliance.s3.operations.call import Call, Operate
 from appliance.s3.operations.encrypting import ENCRYPTED
-from appliance.s3.operations.forwarding import FORWARDED, forwarded
+from appliance.s3.operations.forwarding import FORWARDED, OBJECT_LOCK, forwarded, put_locked
 from appliance.s3.wire.encryption import asks_for_customer_key
 from appliance.s3.wire.operations import Operation
 
@@ -97,6 +97,8 @@ def operation_of(call: Call, operations: Mapping[Operation, Operate]) -> Operate
     operation = call.request.operation
     if operation in ENCRYPTED and asks_for_customer_key(call.headers):
         return ENCRYPTED[operation]
+    if operation is Operation.PutObject and not OBJECT_LOCK.isdisjoint(call.headers):
+        return put_locked
     found = operations.get(operation)
     if found is not None:
         return found

@@ -157,6 +157,37 @@ async def test_a_bucket_with_object_lock_elsewhere_is_not_made(node: RunningEndp
     assert (await node.request("HEAD", "/locked")).status == 404
 
 
+LOCK = {
+    "x-amz-object-lock-mode": "GOVERNANCE",
+    "x-amz-object-lock-retain-until-date": "2099-01-01T00:00:00Z",
+}
+
+
+async def test_an_object_is_locked_by_the_upstream(pair):
+    node, upstream = pair
+    reply = await node.request("PUT", "/bucket/kept", b"data", {**LOCK, "x-amz-tagging": "a=b"})
+    assert (reply.status, reply.headers["etag"]) == (200, '"etag-of-the-upstream"')
+    sent = upstream.last()
+    assert (sent.method, sent.target, sent.body) == ("PUT", "/bucket/kept", b"data")
+    for name, value in {**LOCK, "x-amz-tagging": "a=b"}.items():
+        assert sent.headers[name] == value
+    before = len(upstream.received)
+    for wrong, code in (
+        ({"x-amz-acl": "public-read"}, b"AccessControlListNotSupported"),
+        ({"x-amz-meta-a": "x" * 3000}, b"MetadataTooLarge"),
+        ({"x-amz-tagging": "a=1&a=2"}, b"InvalidTag"),
+    ):
+        for headers in (LOCK, SSE_C):
+            reply = await node.request("PUT", "/bucket/kept", b"data", {**headers, **wrong})
+            assert (reply.status, code in reply.body) == (400, True), reply
+    assert {sent.method for sent in upstream.received[before:]} <= {"HEAD"}
+
+
+async def test_where_nothing_can_be_locked_it_is_said(node: RunningEndpoint):
+    reply = await node.request("PUT", "/bucket/kept", b"data", LOCK)
+    assert (reply.status, b"x-amz-object-lock-mode" in reply.body) == (501, True)
+
+
 # --- SSE-C ---------------------------------------------------------------------------------
 
 
