@@ -29,3 +29,13 @@ def small(directory: Path) -> list[str]:
     for name in names:
         (directory / BUCKET / name).write_bytes(os.urandom(SMALL_BYTES))
     return names
+
+
+def many(directory: Path, count: int, folder: str) -> list[str]:
+    """`count` empty files in `directory`/bench/`folder`; their names below the bucket, in order."""
+    place = directory / BUCKET / folder
+    place.mkdir(parents=True, exist_ok=True)
+    names = [f"{folder}/{number:06}" for number in range(count)]
+    for name in names:
+        (directory / BUCKET / name).touch()
+    return names

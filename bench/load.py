@@ -18,7 +18,7 @@ from botocore.credentials import Credentials
 
 from bench.scene import ACCESS_KEY, LOAD_CORE, SECRET_KEY, Server
 
-_CREDENTIALS = Credentials(ACCESS_KEY, SECRET_KEY)
+ROOT = Credentials(ACCESS_KEY, SECRET_KEY)
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 
@@ -34,10 +34,12 @@ class _Auth(S3SigV4Auth):
         return self._payload_hash
 
 
-def signed_headers(method: str, url: str, payload_hash: str = _EMPTY) -> dict[str, str]:
+def signed_headers(
+    method: str, url: str, payload_hash: str = _EMPTY, keys: Credentials = ROOT
+) -> dict[str, str]:
     """Headers of a request with an AWS signature in its Authorization header; good for 15 minutes."""
     request = AWSRequest(method=method, url=url)
-    _Auth(_CREDENTIALS, payload_hash).add_auth(request)
+    _Auth(keys, payload_hash).add_auth(request)
     return dict(request.headers.items())
 
 
@@ -49,13 +51,17 @@ def wrk(
     connections: int,
     seconds: int,
     method: str = "GET",
+    body: str = "",
+    keys: Credentials = ROOT,
 ) -> float:
     """Requests a second of signed requests for `paths`, in turn, over keep-alive connections. Raises if any answer was an error."""
+    digest = hashlib.sha256(body.encode()).hexdigest()
     requests = [
-        {"path": path, "headers": signed_headers(method, server.endpoint + path)} for path in paths
+        {"path": path, "headers": signed_headers(method, server.endpoint + path, digest, keys)}
+        for path in paths
     ]
     script = directory / f"wrk-{server.port}.lua"
-    script.write_text(_lua(method, requests))
+    script.write_text(_lua(method, requests, body))
     command = [
         "taskset",
         "-c",
@@ -77,7 +83,7 @@ def wrk(
     return float(match[1])
 
 
-def _lua(method: str, requests: Sequence[Mapping[str, Any]]) -> str:
+def _lua(method: str, requests: Sequence[Mapping[str, Any]], body: str) -> str:
     rows = []
     for request in requests:
         headers = request["headers"]
@@ -85,11 +91,12 @@ def _lua(method: str, requests: Sequence[Mapping[str, Any]]) -> str:
             f"[{json.dumps(name)}]={json.dumps(value)}" for name, value in headers.items()
         )
         rows.append(
-            f"wrk.format({json.dumps(method)}, {json.dumps(request['path'])}, {{{fields}}})"
+            f"wrk.format({json.dumps(method)}, {json.dumps(request['path'])}, {{{fields}}}, body)"
         )
     listed = ",\n".join(rows)
     return (
-        f"local all\nfunction init()\nall = {{{listed}}}\nend\n"
+        f"local all\nlocal body = {json.dumps(body) if body else 'nil'}\n"
+        f"function init()\nall = {{{listed}}}\nend\n"
         "local n = 0\nfunction request()\nn = n % #all + 1\nreturn all[n]\nend\n"
     )
 

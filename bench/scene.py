@@ -112,6 +112,15 @@ class Scene:
             command += ["--vfs-cache-mode", "full", "--cache-dir", str(self.path(f"{name}-cache"))]
         return self._start(name, command, port, core)
 
+    def versitygw(self, name: str, directory: Path, *, core: str = SERVER_CORE) -> Server | None:
+        """versitygw over a directory of buckets; None where it is not installed. It takes its keys by environment."""
+        program = shutil.which("versitygw")
+        if program is None:
+            return None
+        port = free_port()
+        command = [program, "--port", f"127.0.0.1:{port}", "posix", str(directory)]
+        return self._start(name, command, port, core)
+
     def rclone_mount(
         self, name: str, remote: str, mount: Path, *, core: str = SERVER_CORE
     ) -> Server:
@@ -177,6 +186,8 @@ class Scene:
             **os.environ,
             "APPLIANCE_ACCESS_KEY": ACCESS_KEY,
             "APPLIANCE_SECRET_KEY": SECRET_KEY,
+            "ROOT_ACCESS_KEY": ACCESS_KEY,  # versitygw's names
+            "ROOT_SECRET_KEY": SECRET_KEY,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
