@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from appliance.assembly import wiring
+from appliance.assembly import buckets, wiring
 from appliance.assembly.accounts import TOPIC, open_accounts, respond
 from appliance.assembly.hangup import reload_on_hangup
 from appliance.auth.accounts import AccountStore
@@ -182,9 +182,7 @@ async def _serve(parts: Foundations, announce: Callable[[Started], None]) -> Non
         if mount:
             await serving.start(mount.serve)
         await serving.start(admin.serve, _trio_listeners(admin_listeners), pages.pages())
-        await serving.start(
-            control.serve, parts.data, {TOPIC: functools.partial(respond, parts.accounts)}
-        )
+        await serving.start(control.serve, parts.data, _topics(parts))
         await serving.start(endpoint.serve, s3_listeners)
         if redirect:
             await serving.start(redirect.serve, redirect_listeners)
@@ -211,6 +209,12 @@ def _redirect(
     listeners = _listen(address, "s3.redirect_listen")
     logger.info("%s sends clients to HTTPS", _url(listeners, "http"))
     return redirect, listeners
+
+
+def _topics(parts: Foundations) -> control.Topics:
+    """What the control socket answers."""
+    owners = buckets.Buckets(parts.cache, parts.bucket_settings, parts.accounts)
+    return {TOPIC: functools.partial(respond, parts.accounts), buckets.TOPIC: owners.respond}
 
 
 def _pages(

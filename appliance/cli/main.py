@@ -9,6 +9,7 @@ import click
 
 from appliance import __version__
 from appliance.cli.accounts import accounts_group
+from appliance.cli.buckets import buckets_group
 from appliance.cli.config import config_group
 from appliance.cli.journal import journal_group
 from appliance.cli.serve import serve
@@ -25,6 +26,7 @@ def group() -> None:
 group.add_command(serve)
 group.add_command(status)
 group.add_command(accounts_group)
+group.add_command(buckets_group)
 group.add_command(config_group)
 group.add_command(journal_group)
 
