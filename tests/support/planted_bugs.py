@@ -36,6 +36,14 @@ def without(**capabilities: Any) -> Capabilities:
     return msgspec.structs.replace(MemoryBackend.capabilities, **capabilities)
 
 
+@caught_by("forwarding.reads_what_is_there")
+@caught_by("forwarding.writes_all_or_nothing")
+class ForwardsNothingAndSaysSo(MemoryBackend):
+    """Declares what it has not."""
+
+    capabilities = without(forwarding=True)
+
+
 @caught_by("failures.of_bodies_leave_nothing")
 @caught_by("failures.by_cancellation_leave_nothing")
 @caught_by("failures.of_bodies_leave_the_old_object")
