@@ -20,6 +20,7 @@ from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.owning import check_acl, display_name, grantees
 from appliance.s3.operations.payload import read_document
+from appliance.s3.operations.setting import set_on_bucket
 from appliance.s3.wire.errors import InvalidRequestError
 from appliance.s3.wire.grants import acl_of_headers, says_acl
 from appliance.s3.wire.response import Headers
@@ -41,7 +42,7 @@ async def put_bucket_acl(call: Call) -> Response:
     bucket = call.context.gate.bucket(call.bucket)
     check_acl(bucket, acl, call.headers)
     if not bucket.enforced:
-        await call.context.bucket_settings.change(call.bucket, acl_change(acl))
+        await set_on_bucket(call, acl_change(acl))
     return empty(200)
 
 

@@ -6,6 +6,7 @@ from appliance.model.errors import NoSuchTagSetError
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.payload import read_document
+from appliance.s3.operations.setting import set_on_bucket
 from appliance.s3.wire.xml import parse, render
 
 _TAGGING = "tagging"
@@ -23,12 +24,10 @@ async def get_bucket_tagging(call: Call) -> Response:
 async def put_bucket_tagging(call: Call) -> Response:
     document = await read_document(call)
     parse.parse_bucket_tagging(document)
-    await call.cache.head_bucket(call.bucket)
-    await call.context.bucket_settings.change(call.bucket, {_TAGGING: document})
+    await set_on_bucket(call, {_TAGGING: document})
     return empty(204)
 
 
 async def delete_bucket_tagging(call: Call) -> Response:
-    await call.cache.head_bucket(call.bucket)
-    await call.context.bucket_settings.change(call.bucket, {_TAGGING: None})
+    await set_on_bucket(call, {_TAGGING: None})
     return empty(204)

@@ -15,6 +15,7 @@ from appliance.policy.access.errors import AclWithOwnershipError, PublicAccessBl
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.payload import read_document
+from appliance.s3.operations.setting import set_on_bucket
 from appliance.s3.wire.access_faults import (
     NoSuchBlockError,
     NoSuchOwnershipError,
@@ -27,10 +28,6 @@ async def _bucket(call: Call) -> BucketAccess:
     """Of a bucket that exists. Raises NoSuchBucketError."""
     await call.cache.head_bucket(call.bucket)
     return call.context.gate.bucket(call.bucket)
-
-
-async def _set(call: Call, name: str, value: bytes | None) -> None:
-    await call.context.bucket_settings.change(call.bucket, {name: value})
 
 
 # --- policy -------------------------------------------------------------------------------------------
@@ -52,13 +49,12 @@ async def put_bucket_policy(call: Call) -> Response:
     policy = parse_policy(document, call.bucket, call.context.gate.resolve)
     if policy.public and bucket.restrictions.block_public_policy:
         raise PublicAccessBlockedError
-    await _set(call, POLICY, policy.encode())
+    await set_on_bucket(call, {POLICY: policy.encode()})
     return empty(204)
 
 
 async def delete_bucket_policy(call: Call) -> Response:
-    await _bucket(call)
-    await _set(call, POLICY, None)
+    await set_on_bucket(call, {POLICY: None})
     return empty(204)
 
 
@@ -84,13 +80,12 @@ async def put_bucket_ownership_controls(call: Call) -> Response:
     bucket = await _bucket(call)
     if rule is Ownership.BUCKET_OWNER_ENFORCED and bucket.acl is not None:
         raise AclWithOwnershipError
-    await _set(call, OWNERSHIP, rule.value.encode())
+    await set_on_bucket(call, {OWNERSHIP: rule.value.encode()})
     return empty(200)
 
 
 async def delete_bucket_ownership_controls(call: Call) -> Response:
-    await _bucket(call)
-    await _set(call, OWNERSHIP, None)
+    await set_on_bucket(call, {OWNERSHIP: None})
     return empty(204)
 
 
@@ -106,12 +101,10 @@ async def get_public_access_block(call: Call) -> Response:
 
 async def put_public_access_block(call: Call) -> Response:
     block = access.parse_public_access_block(await read_document(call))
-    await _bucket(call)
-    await _set(call, BLOCK, encode_block(block))
+    await set_on_bucket(call, {BLOCK: encode_block(block)})
     return empty(200)
 
 
 async def delete_public_access_block(call: Call) -> Response:
-    await _bucket(call)
-    await _set(call, BLOCK, None)
+    await set_on_bucket(call, {BLOCK: None})
     return empty(204)

@@ -10,6 +10,7 @@ from appliance.journal.bucket_settings import Settings
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.payload import read_document
+from appliance.s3.operations.setting import set_on_bucket
 from appliance.s3.wire.cors import CorsRule, parse_cors, preflight, render_cors
 from appliance.s3.wire.errors import NoSuchCorsError
 
@@ -33,14 +34,12 @@ async def put_bucket_cors(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketCors.html."""
     document = await read_document(call)
     parse_cors(document)
-    await call.cache.head_bucket(call.bucket)
-    await call.context.bucket_settings.change(call.bucket, {_CORS: document})
+    await set_on_bucket(call, {_CORS: document})
     return empty(200)
 
 
 async def delete_bucket_cors(call: Call) -> Response:
-    await call.cache.head_bucket(call.bucket)
-    await call.context.bucket_settings.change(call.bucket, {_CORS: None})
+    await set_on_bucket(call, {_CORS: None})
     return empty(204)
 
 
