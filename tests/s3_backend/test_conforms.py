@@ -29,7 +29,7 @@ RADOSGW_GAPS = {
     "history.are_covered_by_delete_markers": "a delete marker asked for by its id is a bare 404",
     "history.of_before_are_null": "the null version has no x-amz-version-id",
     "history.of_suspended_buckets_are_null": "the null version has no x-amz-version-id",
-    "history.meet_conditions": "buckets with versions ignore conditions of writes",
+    "history.meet_conditions": "buckets with versions ignore conditions of writes; refused as unsupported",
 }
 # A race is not lost in the same way each time.
 RADOSGW_SOMETIMES = {

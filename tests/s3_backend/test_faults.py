@@ -389,6 +389,7 @@ async def test_a_conditional_put_is_repeated_only_if_it_was_certainly_not_done()
 async def test_an_object_that_arrived_wrong_is_removed_only_if_it_still_is_that_object() -> None:
     async with facing(found(b""), answer(204)) as (backend, server):
         backend._abilities.features = Features.documented()
+        backend._abilities.noted("bucket", versioned=False)
         with pytest.raises(errors.CorruptDataError, match="they were removed"):
             await backend.put("bucket", "key", BytesBody(bytes(2 << 20)), PutOptions())
         assert [head.split()[0] for head in server.requests] == ["PUT", "DELETE"]
@@ -405,6 +406,7 @@ async def test_an_object_that_arrived_wrong_stays_where_it_may_be_anothers(
     """The upstream knows no conditional delete, or says that there is another object now."""
     async with facing(found(b""), error(412, "PreconditionFailed")) as (backend, server):
         backend._abilities.features = can
+        backend._abilities.noted("bucket", versioned=False)
         with pytest.raises(errors.CorruptDataError, match="may be there still"):
             await backend.put("bucket", "key", BytesBody(bytes(2 << 20)), PutOptions())
         assert [head.split()[0] for head in server.requests] == sent

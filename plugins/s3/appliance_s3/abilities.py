@@ -1,23 +1,33 @@
 """Which of S3's abilities this upstream has: probed when the first of them is needed, which is in a write, and then known for good.
 
+Buckets with versions are another thing: radosgw 16.2 ignores the conditions of writes there. So before the first conditional write into a
+bucket it is asked whether it has versions, and in the first that has, the probe is made once more.
+
 Starting the appliance and reading through it write nothing upstream. Until the probe (probe.py), `capabilities` are what S3 documents.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
 from appliance.model.errors import UnsupportedError
 from appliance.model.objects import Conditions
 from appliance.plugin import Capabilities
+from appliance_s3.failures import Where
 from appliance_s3.probe import Features, probe
 from appliance_s3.requests import write_conditions
 from appliance_s3.sending import Sender
 
 # AWS keeps these for every object, and so does an upstream that keeps one of them.
 KEPT_CHECKSUMS = frozenset({"crc32", "crc32c", "crc64nvme", "sha1", "sha256"})
+
+
+# Buckets of which it is remembered whether they have versions.
+_REMEMBERED_MAX = 10_000
 
 
 class Abilities:
@@ -32,6 +42,8 @@ class Abilities:
         self._changed = changed
         self._probing = trio.Lock()
         self.features: Features | None = None
+        self._with_versions: Features | None = None
+        self._versioned: dict[str, bool] = {}
         changed(self._capabilities(Features.documented()))
 
     def _capabilities(self, found: Features) -> Capabilities:
@@ -65,6 +77,35 @@ class Abilities:
                 )
             return found
 
+    def noted(self, bucket: str, *, versioned: bool) -> None:
+        """The bucket has versions, or has not."""
+        if len(self._versioned) >= _REMEMBERED_MAX:
+            self._versioned.clear()
+        self._versioned[bucket] = versioned
+
+    async def _known_here(self, bucket: str) -> Features:
+        """What the upstream can do in this bucket."""
+        found = await self.known(bucket)
+        if not found.writable or not await self._has_versions(bucket):
+            return found
+        async with self._probing:
+            if self._with_versions is None:
+                nonce = self._sender.upstream.host.token_bytes(8).hex()
+                found = await probe(self._sender, bucket, self._root, nonce)
+                if not found.writable:
+                    return found
+                self._with_versions = found
+            return self._with_versions
+
+    async def _has_versions(self, bucket: str) -> bool:
+        if bucket not in self._versioned:
+            where = Where(self._sender.upstream.name, "asking for versioning", bucket)
+            answer: dict[str, Any] = {}
+            with contextlib.suppress(UnsupportedError):
+                answer = await self._sender.call(where, "get_bucket_versioning", {"Bucket": bucket})
+            self.noted(bucket, versioned=bool(answer.get("Status")))
+        return self._versioned[bucket]
+
     async def checksums(self, bucket: str) -> frozenset[str]:
         """Algorithms whose values the upstream keeps for an object that was sent in one piece."""
         return KEPT_CHECKSUMS if (await self.known(bucket)).checksums else frozenset()
@@ -75,7 +116,7 @@ class Abilities:
         """Headers of a conditional write, which is `what`. Raises UnsupportedError unless the upstream honours them."""
         if not write_conditions(conditions):
             return {}
-        found = await self.known(bucket)
+        found = await self._known_here(bucket)
         name = self._sender.upstream.name
         if not found.writable:
             raise UnsupportedError(

@@ -80,11 +80,14 @@ class S3Backend(MultipartOperations):
 
     async def get_versioning(self, bucket: str) -> Versioning:
         where = self._where("asking for versioning", bucket)
-        return await self._versions.state(where, self._names.bucket(bucket))
+        state = await self._versions.state(where, self._names.bucket(bucket))
+        self._abilities.noted(bucket, versioned=state is not Versioning.OFF)
+        return state
 
     async def put_versioning(self, bucket: str, state: Versioning) -> None:
         where = self._where("setting versioning", bucket)
         await self._versions.set_state(where, self._names.bucket(bucket), state)
+        self._abilities.noted(bucket, versioned=True)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 

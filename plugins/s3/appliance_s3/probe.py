@@ -70,6 +70,7 @@ class _Probe:
         self._target = {"Bucket": bucket, "Key": key}
         self._where = Where(sender.upstream.name, "a probe of the upstream", bucket)
         self._upload: dict[str, Any] | None = None
+        self._has_versions = False
 
     async def everything(self) -> Features:
         if not await self._works("put_object", {"Body": _BODY}):
@@ -95,7 +96,9 @@ class _Probe:
         return {"CopySource": dict(self._target), "MetadataDirective": "REPLACE"}
 
     async def _call(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        return await self._sender.call(self._where, name, {**self._target, **parameters})
+        answer = await self._sender.call(self._where, name, {**self._target, **parameters})
+        self._has_versions = self._has_versions or "VersionId" in answer
+        return answer
 
     async def _works(self, name: str, parameters: dict[str, Any]) -> bool:
         try:
@@ -149,12 +152,27 @@ class _Probe:
         return kept.get("crc32c") == _CRC32C
 
     async def clean_up(self) -> None:
+        """In a bucket with versions the object goes by all its ids: nothing of ours is to keep the bucket from being deleted."""
+        ids = await self._version_ids()
         for name, parameters in (
             *([("abort_multipart_upload", self._upload)] if self._upload else []),
-            ("delete_object", {}),
+            *([("delete_object", {"VersionId": version_id}) for version_id in ids]),
+            *([] if ids else [("delete_object", {})]),
         ):
             try:
                 await self._call(name, parameters)
             except ApplianceError as error:
                 # An upload that was completed, or a bucket that cannot be written, leaves nothing.
                 self._sender.upstream.host.logger.debug("probe: %s", error)
+
+    async def _version_ids(self) -> list[str]:
+        """Of all versions and delete markers of the object; none in a bucket without."""
+        if not self._has_versions:
+            return []
+        parameters = {"Bucket": self._target["Bucket"], "Prefix": self._target["Key"]}
+        try:
+            answer = await self._sender.call(self._where, "list_object_versions", parameters)
+        except ApplianceError:
+            return []
+        found = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
+        return [str(item["VersionId"]) for item in found if item.get("VersionId")]

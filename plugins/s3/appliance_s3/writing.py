@@ -117,7 +117,7 @@ class Writer:
             return made(answer)
         if etag == body.digests().md5:
             return made(answer)
-        removed = await self._remove(where, target, etag)
+        removed = await self._remove(where, target, made(answer))
         raise CorruptDataError(
             f"The backend {where.backend} stored other bytes than it was sent; "
             + (
@@ -129,15 +129,18 @@ class Writer:
             key=where.key,
         )
 
-    async def _remove(self, where: Where, target: dict[str, str], etag: str) -> bool:
-        """Remove the object if it is certain to be this one; whether that was done."""
-        only_this = Conditions(if_match=(etag,))
+    async def _remove(self, where: Where, target: dict[str, str], wrong: Made) -> bool:
+        """Remove the object if it is certain to be this one: by its version id, or on condition of its ETag. Whether that was done."""
         parameters: dict[str, Any] = dict(target)
         try:
-            headers = await self._abilities.conditions(
-                only_this, "conditional_delete", where.bucket, "DELETE"
-            )
-            add_headers(parameters, headers)
+            if wrong.version_id:
+                parameters["VersionId"] = wrong.version_id
+            else:
+                only_this = Conditions(if_match=(wrong.etag,))
+                headers = await self._abilities.conditions(
+                    only_this, "conditional_delete", where.bucket, "DELETE"
+                )
+                add_headers(parameters, headers)
             await self._sender.call(where, "delete_object", parameters, idempotent=False)
         except ApplianceError as error:
             self._sender.upstream.host.logger.warning("backend %s: %s", where.backend, error)
