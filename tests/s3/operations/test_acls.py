@@ -296,3 +296,33 @@ async def test_who_may_list_but_not_read_is_told_what_is_missing(site):
         assert await who.code("head_object", Bucket="hers", Key="k") == "403"
         assert await who.code("get_object", Bucket="hers", Key="missing") == "NoSuchKey"
         assert await who.code("head_object", Bucket="hers", Key="missing") == "404"
+
+
+async def test_an_objects_owner_may_tag_it_and_new_tags_leave_its_acl(site):
+    await site.alice.put_bucket_acl(Bucket="hers", ACL="public-read-write")
+    his = {"Bucket": "hers", "Key": "his"}
+    await site.bob.put_object(**his, Body=b"data", ACL="public-read")
+    tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    assert await site.bob.code("put_object_tagging", **his, Tagging=tags) == ""
+    assert await site.alice.code("put_object_tagging", **his, Tagging=tags) == DENIED
+    assert await site.nobody.code("get_object", **his) == ""
+    assert await site.nobody.code("get_object_tagging", **his) == DENIED
+    assert (await site.bob.get_object_tagging(**his))["TagSet"] == tags["TagSet"]
+    told = await site.bob.get_object_acl(**his)
+    assert (told["Owner"]["DisplayName"], len(told["Grants"])) == ("bob", 2)
+
+
+async def test_versions_have_their_own_acls(site):
+    enabled = {"Status": "Enabled"}
+    await site.alice.put_bucket_versioning(Bucket="hers", VersioningConfiguration=enabled)
+    key = {"Bucket": "hers", "Key": "v"}
+    first = (await site.alice.put_object(**key, Body=b"1", ACL="public-read"))["VersionId"]
+    second = (await site.alice.put_object(**key, Body=b"2"))["VersionId"]
+    assert await site.nobody.code("get_object", **key) == DENIED
+    assert await site.nobody.code("get_object", **key, VersionId=second) == DENIED
+    assert await site.nobody.code("get_object", **key, VersionId=first) == ""
+    await site.alice.put_object_acl(**key, VersionId=first, ACL="private")
+    assert await site.nobody.code("get_object", **key, VersionId=first) == DENIED
+    await site.alice.put_object_acl(**key, ACL="public-read")
+    assert await site.nobody.code("get_object", **key) == ""
+    assert await site.nobody.code("delete_object", **key, VersionId=first) == DENIED

@@ -384,3 +384,31 @@ async def test_who_may_list_but_not_read_is_told_what_is_missing(site):
         assert await who.code("head_object", Bucket="hers", Key="k") == "403"
         assert await who.code("get_object", Bucket="hers", Key="missing") == "NoSuchKey"
         assert await who.code("head_object", Bucket="hers", Key="missing") == "404"
+
+
+async def test_copies_heed_tags_and_owner_of_their_source(site):
+    await site.bob.create_bucket(Bucket="his")
+    by_tag = {"StringEquals": {"s3:ExistingObjectTag/open": "yes"}}
+    await site.set_policy(allow("s3:GetObject", Condition=by_tag))
+    copy = {"Bucket": "his", "Key": "copy", "CopySource": {"Bucket": "hers", "Key": "k"}}
+    assert await site.bob.code("copy_object", **copy) == DENIED
+    tags = {"TagSet": [{"Key": "open", "Value": "yes"}]}
+    await site.alice.put_object_tagging(Bucket="hers", Key="k", Tagging=tags)
+    assert await site.bob.code("copy_object", **copy) == ""
+    hers, his = site.alice.id, site.bob.id
+    assert await site.bob.code("copy_object", **copy, ExpectedSourceBucketOwner=hers) == ""
+    assert await site.bob.code("copy_object", **copy, ExpectedSourceBucketOwner=his) == DENIED
+    assert await site.bob.code("copy_object", **copy, ExpectedBucketOwner=his) == ""
+
+
+async def test_each_key_of_a_multi_delete_is_judged_by_its_tags(site):
+    by_tag = {"StringEquals": {"s3:ExistingObjectTag/old": "yes"}}
+    await site.set_policy(allow("s3:DeleteObject", Condition=by_tag))
+    tags = {"TagSet": [{"Key": "old", "Value": "yes"}]}
+    await site.alice.put_object_tagging(Bucket="hers", Key="k", Tagging=tags)
+    objects = {"Objects": [{"Key": "k"}, {"Key": "dir/k"}, {"Key": "missing"}]}
+    answer = await site.bob.delete_objects(Bucket="hers", Delete=objects)
+    assert [one["Key"] for one in answer["Deleted"]] == ["k"]
+    assert [one["Key"] for one in answer["Errors"]] == ["dir/k", "missing"]
+    gone = {"Objects": [{"Key": "k"}]}
+    assert await site.bob.code("delete_objects", Bucket="nowhere", Delete=gone) == "NoSuchBucket"
