@@ -13,11 +13,9 @@ write was acknowledged gets a flight that took off before.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 
 import trio
-from awscrt import checksums as crt
 
 from appliance.cache.coherence import Coherence
 from appliance.cache.direct import DirectReader
@@ -28,6 +26,7 @@ from appliance.cache.plan.fetch import Span
 from appliance.cache.plan.s3fifo import Name
 from appliance.cache.readers import FileReader, FillingReader
 from appliance.cache.routes import Route
+from appliance.cache.small import SmallObjects
 from appliance.cache.sources import chunks_of, read_from
 from appliance.model.errors import (
     ApplianceError,
@@ -125,6 +124,7 @@ class Opener:
         self._index = fetcher.index
         self._coherence = coherence
         self._on_foreign_change = on_foreign_change
+        self._small = SmallObjects(fetcher)
         self._flights: dict[Name, Flight] = {}
         self._glances: dict[Name, set[Glance]] = {}
         self.hits = self.misses = self.validations = self.stale_opens = self.dropped_files = 0
@@ -424,34 +424,21 @@ class Opener:
         self._index.install(entry)
         self._index.opened(entry)
         self.checked(entry, asked_s)
-        if entry.file:
+        if not entry.local:
+            # A small object's file is on its way, and counts already.
             self._index.has_file(entry)
-            if entry.complete:
-                self._index.record_fill(entry)
+        if entry.file and entry.complete:
+            self._index.record_fill(entry)
 
     async def _whole(self, entry: Entry, stream: ObjectStream) -> None:
-        """An object of at most one block: gather it, then write it at once."""
+        """An object of at most one block, gathered."""
         async with chunks_of(stream) as chunks:
             data = b"".join([chunk async for chunk in chunks])
         self._fetcher.fetched_bytes += len(data)
         if len(data) != entry.info.size:
             bucket, key = entry.name
             raise BackendUnavailableError("The object came incomplete.", bucket=bucket, key=key)
-        crc = crt.crc32c(data)
-        blocks = entry.blocks = BlockMap(len(data))
-        if data:
-            blocks.add(0, crc)
-        file = self._store.file_id(self._world.token_bytes(16), crc)
-        try:
-            entry.fd = await self._world.run_blocking(
-                Lane.DISK, self._store.create_whole, file, data
-            )
-            entry.file = file
-        except OSError as error:
-            self._fetcher.lost_disk(entry, error)
-            entry.fd = _memory_file(data)
-            entry.lost_disk = True
-        entry.complete = True
+        await self._small.keep(entry, data)
 
     async def _create(self, entry: Entry) -> bool:
         """An empty data file for a large object; False if there can be none."""
@@ -487,11 +474,5 @@ class Opener:
             "stale_opens_total": self.stale_opens,
             "opens_in_flight": len(self._flights),
             "dropped_files_total": self.dropped_files,
+            "write_behind_bytes": self._small.pending_bytes,
         }
-
-
-def _memory_file(data: bytes) -> int:
-    """A descriptor on bytes that no disk would take."""
-    fd = os.memfd_create("object")
-    os.write(fd, data)
-    return fd

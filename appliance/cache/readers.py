@@ -6,6 +6,7 @@ and closing the reader ends whatever it had running.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator
 
@@ -16,6 +17,7 @@ from appliance.cache.plan.readahead import ReadAhead
 from appliance.model.errors import BackendError, CorruptDataError
 from appliance.plugin import Chunk
 from appliance.world import Lane, World
+from appliance.world.disk import in_memory
 
 STREAM_CHUNK_BYTES = 256 * 1024
 # What a reader that wants very much is given at once; read-ahead does the rest.
@@ -28,8 +30,9 @@ async def read_file(world: World, fd: int, offset: int, length: int) -> bytes:
     try:
         if os.preadv(fd, [buffer], offset, os.RWF_NOWAIT) == length:
             return bytes(buffer)
-    except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: the filesystem cannot tell
-        pass
+    except OSError as error:  # EAGAIN: not in memory; EOPNOTSUPP: the filesystem cannot tell
+        if error.errno == errno.EOPNOTSUPP and in_memory(fd):
+            return os.pread(fd, length, offset)
     data = await world.run_blocking(Lane.DISK, os.pread, fd, length, offset)
     if not data:
         raise CorruptDataError("A file ended before the object in it: it was cut from outside.")

@@ -6,6 +6,7 @@ before anything else runs. Only what must come from the disk goes through a thre
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from appliance.cache.api import Reader
 from appliance.mount.directory import DirectoryEntry, Entries
 from appliance.mount.inodes import Node
 from appliance.world import Lane, World
+from appliance.world.disk import in_memory
 
 # The most the kernel asks for at once: 256 pages (fuse(4), max_pages).
 READ_BYTES_MAX = 1 << 20
@@ -116,9 +118,11 @@ class ReadBuffer:
         view = self._buffer[:length]
         try:
             count = os.preadv(fd, (view,), offset, os.RWF_NOWAIT)
-        except OSError:
+        except OSError as error:
             # EAGAIN: not in the page cache. EOPNOTSUPP: a filesystem that cannot tell. Real errors come up again in the thread.
-            return None
+            if error.errno != errno.EOPNOTSUPP or not in_memory(fd):
+                return None
+            count = os.preadv(fd, (view,), offset)
         self.inline_reads += 1
         return view if count == length else self._buffer[:count]
 

@@ -68,6 +68,7 @@ GAUGES = frozenset(
         "used_bytes",
         "waiting_names",
         "wal_bytes",
+        "write_behind_bytes",
     ]
 )
 

@@ -5,11 +5,26 @@ Nothing here syncs: what these calls write can be fetched again, and is verified
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.model.errors import CorruptDataError
+
+
+@functools.cache
+def _memory_device() -> int:
+    fd = os.memfd_create("probe")
+    try:
+        return os.fstat(fd).st_dev
+    finally:
+        os.close(fd)
+
+
+def in_memory(fd: int) -> bool:
+    """Whether this is a memfd: it knows no RWF_NOWAIT, and reading it never waits for a disk."""
+    return os.fstat(fd).st_dev == _memory_device()
 
 
 class Disk:

@@ -215,7 +215,8 @@ class Stack:
         await self.journal.flush()
 
     def _busy(self, statistics) -> bool:
-        return bool(statistics["fetches_in_flight"] or statistics["files_to_remove"])
+        names = ("fetches_in_flight", "files_to_remove", "write_behind_bytes")
+        return any(statistics[name] for name in names)
 
     def files(self) -> list[Path]:
         return sorted(path for path in (self.root / "objects").rglob("*") if path.is_file())

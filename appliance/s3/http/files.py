@@ -12,6 +12,7 @@ import os
 
 from appliance.s3.http.errors import TruncatedFileError
 from appliance.world import Lane, World
+from appliance.world.disk import in_memory
 
 # One window is one thread hop when cold (about 100 us), so it must be worth one; and one turn of the loop when hot.
 WINDOW_BYTES = 2 << 20
@@ -56,7 +57,9 @@ def _is_memory(fd: int) -> bool:
     device = os.fstat(fd).st_dev
     known = _memory_devices.get(device)
     if known is None:
-        known = _memory_devices[device] = _filesystem(device) in _MEMORY_FILESYSTEMS
+        known = _memory_devices[device] = (
+            in_memory(fd) or _filesystem(device) in _MEMORY_FILESYSTEMS
+        )
     return known
 
 
