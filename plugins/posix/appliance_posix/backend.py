@@ -13,6 +13,8 @@ from appliance.model.objects import (
     BucketInfo,
     Conditions,
     Deleted,
+    DeleteOutcome,
+    DeleteTarget,
     ListPage,
     ListRequest,
     ObjectInfo,
@@ -36,6 +38,9 @@ from appliance_posix.objects import Found
 from appliance_posix.record import Record, changed, version_of
 from appliance_posix.staging import Staged
 from appliance_posix.streams import CHUNK_BYTES, FileStream, read_exactly
+
+# One stay in a worker thread: a cancelled request waits for no more than these.
+_DELETED_AT_ONCE = 250
 
 
 class PosixBackend(MultipartOperations):
@@ -178,6 +183,19 @@ class PosixBackend(MultipartOperations):
         check_key(key)
         self._counters["deletes"] += 1
         return await self._in_bucket(removal.remove, bucket, key, conditions, version_id, key=key)
+
+    async def delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[DeleteOutcome]:
+        return await self.delete_versions(bucket, [DeleteTarget(key=key) for key in keys])
+
+    async def delete_versions(
+        self, bucket: str, targets: Sequence[DeleteTarget]
+    ) -> Sequence[DeleteOutcome]:
+        self._counters["deletes"] += len(targets)
+        outcomes: list[DeleteOutcome] = []
+        for begin in range(0, len(targets), _DELETED_AT_ONCE):
+            some = targets[begin : begin + _DELETED_AT_ONCE]
+            outcomes += await self._in_bucket(removal.remove_many, bucket, some)
+        return outcomes
 
     async def copy(
         self,

@@ -120,7 +120,8 @@ def _make_durable(bucket: Bucket, directory: bytes, fd: int) -> None:
         durable.add(top, path, inode)
 
 
-def unlink(bucket: Bucket, place: Place) -> None:
+def unlink(bucket: Bucket, place: Place, later: set[bytes] | None = None) -> None:
+    """Durable on return; with `later` only when `settle` has been given what this adds to it."""
     try:
         fd = open_beneath(bucket.volume.opener, bucket.fd, place.directory, DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
@@ -129,12 +130,41 @@ def unlink(bucket: Bucket, place: Place) -> None:
         if is_occupied(fd, place.name):
             return
         os.unlink(place.name, dir_fd=fd)
-        os.fsync(fd)
+        if later is None:
+            os.fsync(fd)
     except FileNotFoundError:
         return
     finally:
         os.close(fd)
-    prune(bucket, place.directory)
+    if later is None:
+        prune(bucket, place.directory)
+    else:
+        later.add(place.directory)
+
+
+def settle(bucket: Bucket, later: set[bytes]) -> None:
+    """Make what was unlinked in these directories durable, and remove those that are empty."""
+    for directory in sorted(later, reverse=True):
+        _sync_nearest(bucket, directory)
+        prune(bucket, directory)
+
+
+def _sync_nearest(bucket: Bucket, directory: bytes) -> None:
+    """fsync `directory`; where others have removed it meanwhile the one above, as it holds that the directory is gone."""
+    with contextlib.closing(Anchors(bucket.volume.opener, bucket.fd)) as anchors:
+        while True:
+            try:
+                fd = anchors.open(directory, DIRECTORY)
+            except OSError as error:
+                if error.errno not in ABSENT or not directory:
+                    raise
+                directory = directory.rpartition(b"/")[0]
+                continue
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            return
 
 
 def prune(bucket: Bucket, directory: bytes) -> None:

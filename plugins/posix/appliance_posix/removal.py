@@ -13,18 +13,24 @@ Crash points. Nothing has happened before, and all has after, one call on the cu
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
+from appliance.model.errors import ApplianceError
+from appliance.model.names import check_key
 from appliance.model.objects import (
     NO_CONDITIONS,
     NULL_VERSION,
     Conditions,
     Deleted,
+    DeleteOutcome,
+    DeleteTarget,
     Versioning,
 )
 from appliance_posix import metadata
 from appliance_posix.archive import archive, mark_deleted, protect, remove_past
 from appliance_posix.bucket import Bucket
-from appliance_posix.directories import unlink
+from appliance_posix.directories import settle, unlink
+from appliance_posix.errnos import domain_error
 from appliance_posix.finding import is_id_of
 from appliance_posix.history import Past, is_version_id, new_stamp, open_past
 from appliance_posix.keypath import locate
@@ -34,10 +40,36 @@ from appliance_posix.sealing import reseal
 from appliance_posix.staging import Staged
 
 
+def remove_many(bucket: Bucket, targets: Sequence[DeleteTarget]) -> list[DeleteOutcome]:
+    """Delete objects or versions, durably on return. Directories are synchronised once for all that lay in them."""
+    later: set[bytes] = set()
+    outcomes = []
+    for target in targets:
+        key, version_id = target.key, target.version_id
+        try:
+            check_key(key)
+            deleted = remove(bucket, key, version_id=version_id, later=later)
+        except (ApplianceError, OSError) as error:
+            known = domain_error(error, bucket.name, key) if isinstance(error, OSError) else error
+            outcomes.append(DeleteOutcome(key=key, version_id=version_id, error=known))
+        else:
+            outcomes.append(DeleteOutcome(key=key, version_id=version_id, deleted=deleted))
+    settle(bucket, later)
+    return outcomes
+
+
 def remove(
-    bucket: Bucket, key: str, conditions: Conditions = NO_CONDITIONS, version_id: str = ""
+    bucket: Bucket,
+    key: str,
+    conditions: Conditions = NO_CONDITIONS,
+    version_id: str = "",
+    *,
+    later: set[bytes] | None = None,
 ) -> Deleted:
-    """Delete an object, or a version, durably. Directories that this empties go too."""
+    """Delete an object, or a version, durably. Directories that this empties go too.
+
+    With `later`, an object of a bucket without versions is gone for good only when `settle` has been given what this adds to it.
+    """
 
     def change(names: set[str]) -> Deleted:
         with contextlib.ExitStack() as stack:
@@ -48,7 +80,7 @@ def remove(
             if version_id:
                 return removal.of_version(version_id)
             if bucket.versioning is Versioning.OFF:
-                removal.of_object()
+                removal.of_object(later)
                 return Deleted()
             return removal.by_marker()
 
@@ -73,11 +105,11 @@ class _Removal:
         self._names = names
         self._past = settled(bucket, key, current)
 
-    def of_object(self) -> None:
+    def of_object(self, later: set[bytes] | None) -> None:
         """For good."""
         self._check(self._current)
         if self._current is not None:
-            self._unlink_current()
+            self._unlink_current(later)
             self._forget_current()
 
     def by_marker(self) -> Deleted:
@@ -163,10 +195,10 @@ class _Removal:
         record = self._current.record if self._current is not None else None
         return record.order if record is not None else 0
 
-    def _unlink_current(self) -> None:
+    def _unlink_current(self, later: set[bytes] | None = None) -> None:
         # Escaped first: were plain removed first, a stale escaped one would come to light.
         for place in reversed(list(locate(self._key).places())):
-            unlink(self._bucket, place)
+            unlink(self._bucket, place, later)
 
     def _forget_current(self) -> None:
         current = self._current
