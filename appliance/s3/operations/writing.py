@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.model.errors import ApplianceError, PreconditionFailedError
+from appliance.model.errors import ApplianceError, NoSuchKeyError, PreconditionFailedError
 from appliance.model.names import check_key
 from appliance.model.objects import (
     NO_CONDITIONS,
@@ -18,6 +18,7 @@ from appliance.s3.operations.owning import owned
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidRequestError
+from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.versions import checked_version_id, deleted_headers
 from appliance.s3.wire.xml import parse, render
 from appliance.s3.wire.xml.parse import DeleteItem
@@ -43,6 +44,7 @@ async def store_object(call: Call) -> ObjectInfo:
 async def delete_object(call: Call) -> Response:
     """Deleting what is not there succeeds, as in S3; `If-Match` makes it conditional."""
     check_key(call.key)
+    refuse_unsupported(call.headers)
     conditions = fields.conditions(call.headers)
     deleted = await call.cache.delete(call.bucket, call.key, conditions, version_id=call.version_id)
     return empty(204, deleted_headers(deleted))
@@ -106,6 +108,6 @@ async def _delete_if(call: Call, item: DeleteItem) -> DeleteOutcome:
     key, version_id = item.key, item.version_id
     try:
         deleted = await call.cache.delete(call.bucket, key, conditions, version_id=version_id)
-    except PreconditionFailedError as error:
+    except (PreconditionFailedError, NoSuchKeyError) as error:
         return DeleteOutcome(key=key, version_id=version_id, error=error)
     return DeleteOutcome(key=key, version_id=version_id, deleted=deleted)

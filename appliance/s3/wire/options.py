@@ -55,6 +55,9 @@ _UNSUPPORTED_PREFIXES = (
     "x-amz-object-lock-",
     "x-amz-copy-source-server-side-encryption",
     "x-amz-write-offset-bytes",
+    # Conditions of directory buckets: ignored, they would delete what was not to be deleted.
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
 )
 
 

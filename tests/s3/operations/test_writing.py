@@ -201,6 +201,30 @@ async def test_deletes_on_condition(node: RunningEndpoint):
     ]
 
 
+async def test_a_condition_on_what_is_missing_is_told_for_its_key(node: RunningEndpoint):
+    await node.call(node.s3.put_object, Bucket="bucket", Key="b", Body=b"1")
+    answer = await node.call(
+        node.s3.delete_objects,
+        Bucket="bucket",
+        Delete={"Objects": [{"Key": "a", "ETag": "0" * 32}, {"Key": "b"}]},
+    )
+    assert [item["Key"] for item in answer["Deleted"]] == ["b"]
+    [error] = answer["Errors"]
+    assert (error["Key"], error["Code"] in {"NoSuchKey", "PreconditionFailed"}) == ("a", True)
+
+
+@pytest.mark.parametrize(
+    "condition", [{"IfMatchSize": 7}, {"IfMatchLastModifiedTime": "2020-01-01T00:00:00Z"}]
+)
+async def test_conditions_that_are_not_implemented_delete_nothing(
+    node: RunningEndpoint, condition: dict[str, object]
+):
+    await node.call(node.s3.put_object, Bucket="bucket", Key="k", Body=b"1")
+    with pytest.raises(ClientError, match="NotImplemented"):
+        await node.call(node.s3.delete_object, Bucket="bucket", Key="k", **condition)
+    assert await content(node, "k") == b"1"
+
+
 async def test_delete_objects_without_a_digest_is_refused(node: RunningEndpoint):
     body = b"<Delete><Object><Key>a</Key></Object></Delete>"
     reply = await node.request("POST", "/bucket?delete", body)
