@@ -27,6 +27,8 @@ RULES_MAX = 100
 DOCUMENT_BYTES_MAX = 64 * 1024
 _ID_CHARS_MAX = 255
 _AGE_S_MAX = 2**31 - 1
+# Headers that a preflight may ask about: anybody may send one, and each is held against every pattern.
+_ASKED_MAX = 100
 _MANY = frozenset({"AllowedOrigin", "AllowedMethod", "AllowedHeader", "ExposeHeader"})
 _ONCE = frozenset({"ID", "MaxAgeSeconds"})
 # What a cache between must not answer another request with.
@@ -162,11 +164,10 @@ def preflight(rules: Sequence[CorsRule] | None, headers: Mapping[str, str]) -> H
         raise BadRequestError(f"Invalid Access-Control-Request-Method: {method or 'null'}")
     if rules is None:
         raise CorsRefusedError("CORSResponse: CORS is not enabled for this bucket.")
-    wanted = [
-        name.strip().lower()
-        for name in headers.get("access-control-request-headers", "").split(",")
-        if name.strip()
-    ]
+    names = headers.get("access-control-request-headers", "").lower().split(",")
+    wanted = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if len(wanted) > _ASKED_MAX:
+        raise CorsRefusedError
     for rule in rules:
         if rule.allows(origin, method, wanted):
             found = _told(rule, origin)

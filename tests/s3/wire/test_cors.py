@@ -108,6 +108,18 @@ def test_a_browser_is_told_what_it_asked_about():
     assert "Access-Control-Allow-Credentials" not in told
 
 
+def test_a_preflight_may_ask_about_so_many_headers():
+    asked = {"origin": "a", "access-control-request-method": "GET"}
+    names = [f"x-{number}" for number in range(101)]
+    for given, allowed in ((names[:100], True), (names, False), (names[:50] * 5, True)):
+        headers = {**asked, "access-control-request-headers": ",".join(given)}
+        if allowed:
+            assert preflight([rule("*", headers=("*",))], headers)
+        else:
+            with pytest.raises(CorsRefusedError):
+                preflight([rule("*", headers=("*",))], headers)
+
+
 @pytest.mark.parametrize(
     ("rules", "headers", "error"),
     [
