@@ -27,6 +27,9 @@ from appliance.s3.wire.response import XML
 from appliance.s3.wire.versions import made_headers
 
 
+_OF_SENDER = ("referer", "user-agent")
+
+
 async def post_object(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html."""
     decoder, content = await _fields_read(call)
@@ -37,7 +40,9 @@ async def post_object(call: Call) -> Response:
     file = FormFile(content)
     if policy is not None:
         file = FormFile(content, policy.size_min, policy.size_max)
-    headers = post_fields.put_headers(fields)
+    # Policies may ask where a browser comes from: no field can say so.
+    sender = {name: call.headers[name] for name in _OF_SENDER if name in call.headers}
+    headers = {**sender, **post_fields.put_headers(fields)}
     authentication = msgspec.structs.replace(unsigned(UNSIGNED_PAYLOAD), identity=identity)
     if call.identified is not None:
         call.identified(authentication)

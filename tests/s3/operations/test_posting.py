@@ -34,12 +34,16 @@ def form(fields: Mapping[str, str], content: bytes, filename: str = "name.txt") 
 
 
 async def send(
-    node: RunningEndpoint, body: bytes, path: str = "/bucket", kind: str = "multipart/form-data"
+    node: RunningEndpoint,
+    body: bytes,
+    path: str = "/bucket",
+    kind: str = "multipart/form-data",
+    referer: str = "http://page.example/",
 ) -> Reply:
     client = await node.connect()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\nContent-Length: {len(body)}\r\n"
-        f"Content-Type: {kind}; boundary={BOUNDARY}\r\n\r\n"
+        f"Referer: {referer}\r\nContent-Type: {kind}; boundary={BOUNDARY}\r\n\r\n"
     )
     await client.send(head.encode() + body)
     return await client.reply()
@@ -320,3 +324,18 @@ async def test_a_form_is_its_signers_request(tmp_path):
         BOB.access_key,
         ALICE.access_key,
     ]
+
+
+async def test_a_policy_may_ask_which_page_a_form_is_on(node: RunningEndpoint):
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::bucket/*",
+        "Condition": {"StringLike": {"aws:Referer": "https://ours.example/*"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    await node.call(node.s3.put_bucket_policy, Bucket="bucket", Policy=policy)
+    fields = {"key": "k", "referer": "https://ours.example/"}
+    assert (await send(node, form(fields, b"1"))).status == 403
+    assert (await send(node, form(fields, b"1"), referer="https://ours.example/a")).status == 204
