@@ -26,7 +26,6 @@ from appliance.s3.wire.post_policy import PostPolicy, parse_policy
 from appliance.s3.wire.response import XML
 from appliance.s3.wire.versions import made_headers
 
-
 _OF_SENDER = ("referer", "user-agent")
 
 
