@@ -53,9 +53,14 @@ class BucketAccess(msgspec.Struct, frozen=True, kw_only=True):
     acls: bool = True
 
     @property
+    def acl_off(self) -> bool:
+        """Ownership controls turn ACLs off, the bucket's own and those of objects: only policies give anything to others."""
+        return self.ownership is Ownership.BUCKET_OWNER_ENFORCED
+
+    @property
     def enforced(self) -> bool:
-        """ACLs are off: everything is the bucket owner's, and only policies give anything to others."""
-        return not self.acls or self.ownership is Ownership.BUCKET_OWNER_ENFORCED
+        """All objects are the bucket owner's, and have no ACLs: by choice, or because the backend cannot keep any."""
+        return not self.acls or self.acl_off
 
     @property
     def restrictions(self) -> PublicAccessBlock:
@@ -65,7 +70,7 @@ class BucketAccess(msgspec.Struct, frozen=True, kw_only=True):
     def public(self) -> bool:
         """What GetBucketPolicyStatus says: somebody unknown may do something here."""
         restrictions = self.restrictions
-        by_acl = not self.enforced and not restrictions.ignore_public_acls and is_public(self.acl)
+        by_acl = not self.acl_off and not restrictions.ignore_public_acls and is_public(self.acl)
         by_policy = self.policy is not None and self.policy.public
         return by_acl or (by_policy and not restrictions.restrict_public_buckets)
 

@@ -103,7 +103,7 @@ def decide(facts: Facts) -> Allow | Deny:
             return ALLOW_OWN if unknown else ALLOW
     elif caller.account_id and facts.object and caller.account_id == facts.object.owner:
         return ALLOW
-    if not bucket.enforced and _by_acl(facts):
+    if _by_acl(facts):
         return ALLOW
     return Deny("nothing allows it", by_object=unknown, explicit=False)
 
@@ -153,10 +153,8 @@ def _by_acl(facts: Facts) -> bool:
     need, bucket = facts.need, facts.bucket
     ignore = bucket.restrictions.ignore_public_acls
     who = facts.caller.account_id
-    if need.by_bucket is not None and permits(
-        bucket.acl, who, need.by_bucket, ignore_public=ignore
-    ):
-        return True
-    if need.by_object is None or facts.object is None:
+    if need.by_bucket is not None and not bucket.acl_off:
+        return permits(bucket.acl, who, need.by_bucket, ignore_public=ignore)
+    if need.by_object is None or facts.object is None or bucket.enforced:
         return False
     return permits(facts.object.acl, who, need.by_object, ignore_public=ignore)

@@ -31,7 +31,7 @@ async def get_bucket_acl(call: Call) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketAcl.html."""
     await call.cache.head_bucket(call.bucket)
     bucket = call.context.gate.bucket(call.bucket)
-    return _shown(call, bucket.owner, PRIVATE if bucket.enforced else bucket.acl)
+    return _shown(call, bucket.owner, PRIVATE if bucket.acl_off else bucket.acl)
 
 
 async def put_bucket_acl(call: Call) -> Response:
@@ -40,8 +40,8 @@ async def put_bucket_acl(call: Call) -> Response:
     bucket = call.context.gate.bucket(call.bucket)
     acl = await _asked_for(call, bucket.owner, bucket.owner, of_bucket=True)
     bucket = call.context.gate.bucket(call.bucket)
-    check_acl(bucket, acl, call.headers)
-    if not bucket.enforced:
+    check_acl(bucket, acl, call.headers, off=bucket.acl_off)
+    if not bucket.acl_off:
         await set_on_bucket(call, acl_change(acl))
     return empty(200)
 
@@ -63,7 +63,7 @@ async def put_object_acl(call: Call) -> Response:
     owner = bucket.owner if bucket.enforced else info.owner or bucket.owner
     acl = await _asked_for(call, owner, bucket.owner)
     bucket = call.context.gate.bucket(call.bucket)
-    check_acl(bucket, acl, call.headers)
+    check_acl(bucket, acl, call.headers, off=bucket.enforced)
     if not bucket.enforced:
         info = await call.cache.put_acl(
             call.bucket, call.key, encode_acl(acl), version_id=call.version_id

@@ -17,7 +17,7 @@ from appliance.model.errors import (
 from appliance.model.names import check_new_bucket_name
 from appliance.plugin import BytesBody, ForwardRequest
 from appliance.policy.access.bucket import ACL, OWNER, OWNERSHIP, Ownership, acl_change
-from appliance.policy.access.errors import AclNotSupportedError, AclWithOwnershipError
+from appliance.policy.access.errors import AclWithOwnershipError
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.forwarding import require_forwarding
@@ -81,11 +81,8 @@ def _first_settings(call: Call) -> dict[str, bytes | None]:
             "Invalid x-amz-object-ownership header", "x-amz-object-ownership", ownership
         )
     acl = acl_of_headers(call.headers, owner, owner, grantees(call), of_bucket=True)
-    if acl is not None:
-        if ownership == Ownership.BUCKET_OWNER_ENFORCED:
-            raise AclWithOwnershipError
-        if not call.cache.keeps_acls(call.bucket):
-            raise AclNotSupportedError
+    if acl is not None and ownership == Ownership.BUCKET_OWNER_ENFORCED:
+        raise AclWithOwnershipError
     return {
         OWNER: owner.encode(),
         OWNERSHIP: ownership.encode() or None,

@@ -72,19 +72,18 @@ def owner_and_acl(call: Call) -> tuple[str, bytes]:
     )
     owner = bucket.owner if bucket.enforced or given_away else writer
     acl = acl_of_headers(headers, owner, bucket.owner, grantees(call))
-    check_acl(bucket, acl, headers)
+    check_acl(bucket, acl, headers, off=bucket.enforced)
     return ("" if owner == bucket.owner else owner), encode_acl(acl)
 
 
-def check_acl(bucket: BucketAccess, acl: Acl, headers: Mapping[str, str]) -> None:
-    """Raise AclNotSupportedError where ACLs are off, but for what says that all is the bucket owner's; PublicAccessBlockedError.
+def check_acl(bucket: BucketAccess, acl: Acl, headers: Mapping[str, str], *, off: bool) -> None:
+    """Raise AclNotSupportedError where ACLs are `off`, but for what says that all is the bucket owner's; PublicAccessBlockedError.
 
     Where they are off because the backend cannot keep any, an ACL that gives nobody anything does no harm.
     """
     if is_public(acl) and bucket.restrictions.block_public_acls:
         raise PublicAccessBlockedError
-    if not bucket.enforced or headers.get(CANNED_ACL) == _TO_BUCKET_OWNER:
+    if not off or headers.get(CANNED_ACL) == _TO_BUCKET_OWNER:
         return
-    by_choice = bucket.ownership is Ownership.BUCKET_OWNER_ENFORCED
-    if acl is not PRIVATE or (by_choice and says_acl(headers)):
+    if acl is not PRIVATE or (bucket.acl_off and says_acl(headers)):
         raise AclNotSupportedError

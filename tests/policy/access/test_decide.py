@@ -64,6 +64,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "keys": draw(reference.KEYS),
         "bucket_acl": draw(ACLS),
         "ownership": draw(st.sampled_from([None, *Ownership])),
+        "acls": draw(st.sampled_from([True, True, False])),
         "ignore": draw(st.booleans()),
         "restrict": draw(st.booleans()),
         "object_owner": draw(st.sampled_from(["", BUCKET_OWNER, OTHER])),
@@ -87,7 +88,8 @@ def expected(case: dict[str, Any]) -> bool:
         return False
     if case["role"] == "admin":
         return True
-    enforced = case["ownership"] is Ownership.BUCKET_OWNER_ENFORCED
+    off = case["ownership"] is Ownership.BUCKET_OWNER_ENFORCED
+    enforced = off or not case["acls"]
     object_owner = owner if enforced else case["object_owner"] or owner
     if not of_object or object_owner == owner:
         restricted = case["restrict"] and parsed(case["statements"]).public if effects else False
@@ -95,8 +97,6 @@ def expected(case: dict[str, Any]) -> bool:
             return True
     if of_object and who == object_owner:
         return True
-    if enforced:
-        return False
 
     def granted(acl, permission) -> bool:
         for grantee, what in acl or []:
@@ -110,9 +110,9 @@ def expected(case: dict[str, Any]) -> bool:
                 return True
         return False
 
-    return (by_bucket is not None and granted(case["bucket_acl"], by_bucket)) or (
-        by_object is not None and granted(case["object_acl"], by_object)
-    )
+    by_the_bucket = by_bucket is not None and granted(case["bucket_acl"], by_bucket)
+    by_the_object = by_object is not None and granted(case["object_acl"], by_object)
+    return (by_the_bucket and not off) or (by_the_object and not enforced)
 
 
 def facts_of(case: dict[str, Any], *, known: bool = True) -> Facts:
@@ -136,6 +136,7 @@ def facts_of(case: dict[str, Any], *, known: bool = True) -> Facts:
             policy=parsed(case["statements"]) if case["statements"] else None,
             ownership=case["ownership"],
             block=block,
+            acls=case["acls"],
         ),
         keys=lambda key: case["keys"].get(key, ()),
         object=ObjectAccess(case["object_owner"], acl_of(case["object_acl"])) if known else None,
@@ -184,6 +185,7 @@ def test_whoever_has_no_credentials_owns_nothing():
         "keys": {},
         "bucket_acl": None,
         "ownership": None,
+        "acls": True,
         "ignore": False,
         "restrict": False,
         "object_owner": "",

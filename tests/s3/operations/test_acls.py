@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError
 
 from appliance.plugin import Backend
 from appliance.policy.access.acl import ALL_USERS, AUTHENTICATED_USERS
@@ -273,20 +272,25 @@ async def test_the_public_access_block_blocks_and_ignores_acls(site):
     assert await site.alice.code("put_object", **new, ACL="public-read") == ""
 
 
-async def test_without_a_place_for_acls_a_bucket_is_its_owners(tmp_path):
+async def test_without_a_place_for_acls_objects_are_the_buckets_owners(tmp_path):
     async with running_endpoint(tmp_path, credentials=people(ACCESS_KEY, SECRET_KEY)) as endpoint:
-        if endpoint.cache.keeps_acls("bucket"):
-            pytest.fail("this test needs a backend that keeps no ACLs")
-        alice = As(endpoint.url, ALICE)
-        await alice.create_bucket(Bucket="hers")
-        new = {"Bucket": "hers", "Key": "k", "Body": b""}
-        assert await alice.code("put_object", **new, ACL="private") == ""
-        assert await alice.code("put_object", **new, ACL="public-read") == NO_ACLS
-        assert await alice.code("put_bucket_acl", Bucket="hers", ACL="public-read") == NO_ACLS
-        with pytest.raises(ClientError, match=NO_ACLS):
-            await alice.create_bucket(Bucket="open", ACL="public-read")
-        told = await alice.get_object_acl(Bucket="hers", Key="k")
+        assert not endpoint.cache.keeps_acls("bucket")
+        alice, bob = As(endpoint.url, ALICE), As(endpoint.url, BOB)
+        nobody = As(endpoint.url, None)
+        await alice.create_bucket(Bucket="hers", ACL="public-read-write")
+        key = {"Bucket": "hers", "Key": "k"}
+        for acl in ("private", "bucket-owner-full-control"):
+            assert await alice.code("put_object", **key, Body=b"", ACL=acl) == ""
+        assert await alice.code("put_object", **key, Body=b"", ACL="public-read") == NO_ACLS
+        assert await alice.code("put_object_acl", **key, ACL="public-read") == NO_ACLS
+        # The bucket's own ACL needs nothing of the backend.
+        assert await nobody.code("list_objects_v2", Bucket="hers") == ""
+        assert await bob.code("put_object", **key, Body=b"") == ""
+        assert await bob.code("get_object", **key) == DENIED
+        told = await alice.get_object_acl(**key)
         assert grants_of(told) == [("alice", "FULL_CONTROL")]
+        await alice.put_bucket_acl(Bucket="hers", ACL="private")
+        assert await nobody.code("list_objects_v2", Bucket="hers") == DENIED
 
 
 async def test_who_may_list_but_not_read_is_told_what_is_missing(site):
