@@ -151,8 +151,8 @@ class Machine(RuleBasedStateMachine):
         answer = self.ask(who, "PUT", bucket, key, body=body, headers=headers)
 
         def decide() -> Version:
-            place = self.reference.buckets[bucket]
-            if conditions and place.versioning and CONDITIONAL_VERSIONS in self.lacks:
+            versions = conditions and self.reference.buckets[bucket].versioning
+            if versions and CONDITIONAL_VERSIONS in self.lacks and answer.status == 501:
                 self.reference.allow(who, bucket)
                 raise Refused("NotImplemented")
             return self.reference.put(who, bucket, key, body, conditions, metadata)
