@@ -47,6 +47,7 @@ from appliance.model.objects import (
     ObjectInfo,
     PartInfo,
     PutOptions,
+    Versioning,
 )
 from appliance.model.ranges import ByteRange
 from appliance.plugin import Body
@@ -186,6 +187,10 @@ class ObjectCache(Forward):
 
     # --- writing ---------------------------------------------------------------
 
+    async def put_versioning(self, bucket: str, state: Versioning) -> None:
+        await super().put_versioning(bucket, state)
+        self._index.drop_bucket(bucket)  # what is there has a version id now
+
     async def delete_bucket(self, bucket: str) -> None:
         await self._routes.find(bucket).backend.delete_bucket(bucket)
         self._index.drop_bucket(bucket)
@@ -237,14 +242,9 @@ class ObjectCache(Forward):
         return unversioned_outcomes(targets, outcomes)
 
     def _names(self, bucket: str, key: str, version_id: str) -> list[Name]:
-        """Names whose state a change of this version, or of the current one, may change."""
-        name = self._versions.version(bucket, key, version_id)
-        if not is_version_name(name):
-            return [name]
         current = self._index.get((bucket, key))
-        if current is not None and current.info.version_id not in {"", version_id}:
-            return [name]
-        return [name, (bucket, key)]
+        info = current.info if current is not None else None
+        return self._versions.changed(bucket, key, version_id, info)
 
     @contextlib.asynccontextmanager
     async def _changing(

@@ -92,6 +92,17 @@ class VersionRoutes:
             raise NoSuchVersionError(bucket=bucket, key=key, version_id=version_id)
         return (bucket, key)
 
+    def changed(
+        self, bucket: str, key: str, version_id: str, current: ObjectInfo | None
+    ) -> list[Name]:
+        """Names whose state a change of this version, or ("") of the current one, may change; `current` is what is thought to be that."""
+        name = self.version(bucket, key, version_id)
+        if not is_version_name(name):
+            return [name]
+        if current is not None and current.version_id not in {"", version_id}:
+            return [name]
+        return [name, (bucket, key)]
+
     def _version_route(self, route: Route, *, is_null: bool) -> Route:
         made = self._made.get((route, is_null))
         if made is None:
