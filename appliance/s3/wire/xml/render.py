@@ -341,9 +341,10 @@ def _object_parts(info: ObjectInfo, marker: int, limit: int) -> str:
 
 
 def tagging(tags: Mapping[str, str]) -> bytes:
-    """Tagging."""
+    """Tagging, by key: a set has no order of its own, and ceph/s3-tests wants this one."""
     rows = "".join(
-        f"<Tag>{element('Key', key)}{element('Value', value)}</Tag>" for key, value in tags.items()
+        f"<Tag>{element('Key', key)}{element('Value', value)}</Tag>"
+        for key, value in sorted(tags.items())
     )
     return _document("Tagging", f"<TagSet>{rows}</TagSet>")
 

@@ -278,7 +278,7 @@ def test_a_delete_of_many_tells_errors_always_and_successes_unless_quiet():
 
 def test_tags():
     parsed = read("GetObjectTagging", render.tagging({"k": "v", "e": ""}))
-    assert parsed == {"TagSet": [{"Key": "k", "Value": "v"}, {"Key": "e", "Value": ""}]}
+    assert parsed == {"TagSet": [{"Key": "e", "Value": ""}, {"Key": "k", "Value": "v"}]}
 
 
 ATTRIBUTES = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
