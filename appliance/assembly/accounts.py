@@ -92,6 +92,10 @@ def _stopped_data(config: Config) -> Path:
             f"The data directory {data} belongs to {_owner(data)}, and no node runs: use that user, or the files made now"
             " would be in its way."
         )
+    if not (data / "appliance.db").exists() and any(data.iterdir()):
+        raise ConfigError(
+            f"{data} is not the data directory of a node: it has no appliance.db, and is not empty. Name the node's with --data."
+        )
     return data
 
 

@@ -49,6 +49,13 @@ def stopped(tmp_path):
     return Stopped(tmp_path / "data")
 
 
+def test_a_directory_that_is_something_else_is_left_alone(stopped):
+    (stopped.data / "file").touch()
+    said = stopped.run("add", "alice", status=2)
+    assert "is not the data directory of a node" in " ".join(said.split())
+    assert [path.name for path in stopped.data.iterdir()] == ["file"]
+
+
 def test_an_account_lives_from_add_to_remove(stopped):
     issued = stopped.json("add", "alice", "--role", "readonly", "--email", "a@example.org")
     assert len(issued["secret_key"]) == 40
