@@ -409,6 +409,19 @@ async def test_a_clock_that_was_set_back_does_not_change_the_order(
     assert [line.info.version_id for line in await listed(versioned)] == made[::-1]
 
 
+async def test_files_put_there_by_hand_keep_their_place_under_any_clock(
+    versioned: PosixBackend, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versioned.volume.clocks, "now_ns", lambda: 10**18)
+    old = await put(versioned, KEY, b"old")
+    await put(versioned, KEY, b"replaced by hand")
+    _replace(root / "bucket" / KEY)
+    newer = await put(versioned, KEY, b"newer")
+    newest = await put(versioned, KEY, b"newest")
+    ids = [line.info.version_id for line in await listed(versioned)]
+    assert ids == [newest.version_id, newer.version_id, NULL_VERSION, old.version_id]
+
+
 async def test_two_backends_see_the_same_state(versioned: PosixBackend, root: Path) -> None:
     async with started(root) as other:
         assert await other.get_versioning("bucket") is Versioning.ENABLED

@@ -145,7 +145,8 @@ def _stamp(
         return
     if bucket.versioning is Versioning.OFF and not record.version_id:
         return
-    newest = max(_known_order(current), past[0].order if past else 0)
+    # One more than the newest in the history is what an archived version without an order of its own gets.
+    newest = max(_known_order(current), (past[0].order if past else 0) + 1)
     stamp = new_stamp(bucket, newest)
     same_kind = (record.version_id == stamp.version_id) or (
         len(record.version_id) == len(stamp.version_id) and record.version_id != "null"

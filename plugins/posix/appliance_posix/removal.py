@@ -120,7 +120,7 @@ class _Removal:
         suspended = bucket.versioning is Versioning.SUSPENDED
         if current is not None and not (suspended and current.info.version_id == NULL_VERSION):
             kept = archive(bucket, key, current, self._newest_past())
-        newest = max(self._newest_past(), self._current_order())
+        newest = max(self._newest_past() + 1, self._current_order())
         stamp = new_stamp(bucket, newest)
         marker = Past(stamp.order, stamp.version_id, delete_marker=True)
         mark_deleted(bucket, key, marker)
