@@ -90,6 +90,15 @@ def _auth_type(keys: RequestKeys) -> Sequence[str]:
     return ("REST-QUERY-STRING" if authentication.presigned else "REST-HEADER",)
 
 
+def _signature_version(keys: RequestKeys) -> Sequence[str]:
+    """A site may deny "AWS": presigned URLs of Version 2, which say when they end and not when they were made."""
+    authentication = keys.authentication
+    if not authentication.identity.account_id:
+        return _NONE
+    old = authentication.presigned and not authentication.timestamp
+    return ("AWS" if old else "AWS4-HMAC-SHA256",)
+
+
 def _signature_age_ms(keys: RequestKeys) -> Sequence[str]:
     if not keys.authentication.timestamp or not keys.authentication.presigned:
         return _NONE
@@ -131,9 +140,7 @@ _KEYS: dict[str, Callable[[RequestKeys], Sequence[str]]] = {
     "s3:requestobjecttagkeys": lambda keys: tuple(keys.tags()),
     "s3:resourceaccount": lambda keys: (keys.bucket_owner,),
     "s3:signatureage": _signature_age_ms,
-    "s3:signatureversion": lambda keys: (
-        ("AWS4-HMAC-SHA256",) if keys.authentication.identity.account_id else _NONE
-    ),
+    "s3:signatureversion": _signature_version,
     "s3:x-amz-copy-source": _copy_source,
     "s3:versionid": lambda keys: _value(keys.request.query.get("versionId")),
     "s3:locationconstraint": lambda _keys: (

@@ -21,6 +21,7 @@ def keys(
     identity: Identity = WHO,
     presigned: bool = False,
     signature: str = "ab",
+    timestamp: str = "20240101T235900Z",
     **more: object,
 ) -> RequestKeys:
     request = Request(
@@ -33,7 +34,7 @@ def keys(
         signature=signature,
         signing_key=b"",
         scope="",
-        timestamp="20240101T235900Z" if signature else "",
+        timestamp=timestamp if signature else "",
     )
     return RequestKeys(
         request=parse_request(request),
@@ -86,6 +87,13 @@ def test_presigned_requests_and_forms():
     assert presigned("s3:signatureage") == ("60000",)
     assert not keys()("s3:signatureage")
     assert keys(signature="")("s3:authtype") == ("POST",)
+
+
+def test_presigned_requests_of_version_2():
+    presigned = keys(presigned=True, timestamp="")
+    assert presigned("s3:signatureversion") == ("AWS",)
+    assert presigned("s3:authtype") == ("REST-QUERY-STRING",)
+    assert not presigned("s3:signatureage")
 
 
 def test_parameters_and_headers():
