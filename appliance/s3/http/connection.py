@@ -177,7 +177,7 @@ class Connection:
             or shared.draining
         ):
             return Turn(b"", head, body, answer)
-        data = answer.head(close=False)
+        data = body.greeting() + answer.head(close=False)
         if head.request.method != "HEAD":
             data += answer.body
         count = self._transport.send_nowait(data)
@@ -263,7 +263,8 @@ class Connection:
             or (body is not None and not body.ended and not _worth_discarding(body))
             or (head.old and response.size is None)
         )
-        await self._send(head, response, unsent, close=close)
+        greeting = body.greeting() if body is not None and unsent is None else b""
+        await self._send(head, response, unsent, greeting=greeting, close=close)
         if head is None or body is None:
             await self._linger()
             return False
@@ -274,11 +275,17 @@ class Connection:
         return not close
 
     async def _send(
-        self, head: Head | None, response: Response, unsent: bytes | None, *, close: bool
+        self,
+        head: Head | None,
+        response: Response,
+        unsent: bytes | None,
+        *,
+        greeting: bytes,
+        close: bool,
     ) -> None:
         """Send it, tell the handler, and pass on what cut it off."""
         old = head is not None and head.old
-        data = response.head(close=close, old=old) if unsent is None else unsent
+        data = greeting + response.head(close=close, old=old) if unsent is None else unsent
         content = response.body
         bodiless = head is not None and head.request.method == "HEAD"
         count = 0

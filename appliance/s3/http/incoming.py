@@ -65,6 +65,17 @@ class IncomingBody:
         """The client still waits for "100 Continue": it may or may not send the body after any other answer."""
         return self._expects and not self.ended
 
+    def greeting(self) -> bytes:
+        """What goes before the final answer: "100 Continue" too, where the client waits for it though its body is empty.
+
+        RFC 9110 section 10.1.1 lets servers omit it there; S3 does not, and botocore takes the next answer on the connection for a
+        continuation of one that came without.
+        """
+        if self._expects and self.ended and not self.received_bytes:
+            self._expects = False
+            return CONTINUE
+        return b""
+
     @property
     def left(self) -> int | None:
         """Bytes that were not taken yet; None if nobody knows."""

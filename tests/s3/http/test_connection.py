@@ -227,6 +227,18 @@ async def test_100_continue_is_not_sent_to_who_may_not():
         assert (reply.status, reply.headers["connection"]) == (400, "close")
 
 
+@pytest.mark.parametrize("answer", [None, denied])
+async def test_100_continue_is_sent_for_an_empty_body_too(answer):
+    """botocore reads the next answer on this connection wrongly otherwise, and waits for its end until it times out."""
+    async with serving(answer) if answer else serving() as running:
+        client = await running.connect()
+        for _ in range(2):
+            await client.send(EXPECTING.replace(b"Length: 5", b"Length: 0"))
+            assert (await client.reply()).status == 100
+            reply = await client.reply()
+            assert (reply.status, reply.headers.get("connection")) == (400 if answer else 200, None)
+
+
 async def test_100_continue_is_not_sent_when_the_body_is_there_already():
     async with serving() as running:
         client = await running.connect()
