@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from appliance.policy.access.errors import MalformedPolicyError
-from appliance.policy.access.keys import NARROWING, Kind, key_kind
+from appliance.policy.access.keys import ANONYMOUS_USERID, NARROWING, Kind, key_kind
 from appliance.policy.access.patterns import PATTERN_CHARS_MAX, matcher
 
 # What is known about a request: the values of a condition key (as `key_kind` spells it), none where it has none.
@@ -289,4 +289,6 @@ def _narrow(operator: str, key: str, values: Sequence[str]) -> bool:
             network.is_private or network.prefixlen >= _NARROW_BITS[network.version]
             for network in networks
         )
+    if key == "aws:userid" and ANONYMOUS_USERID in map(str.casefold, values):
+        return False
     return not any("*" in value or "?" in value for value in values)

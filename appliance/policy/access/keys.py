@@ -32,7 +32,7 @@ KEYS: dict[str, Kind] = {
     "aws:securetransport": Kind.BOOL,
     "aws:sourceip": Kind.ADDRESS,
     "aws:useragent": Kind.TEXT,
-    "aws:userid": Kind.TEXT,  # the canonical id, "anonymous" without one
+    "aws:userid": Kind.TEXT,  # the canonical id, ANONYMOUS_USERID without one
     "aws:username": Kind.TEXT,  # the display name
     "s3:authtype": Kind.TEXT,  # REST-HEADER, REST-QUERY-STRING, POST
     "s3:delimiter": Kind.TEXT,
@@ -66,8 +66,12 @@ KEYS: dict[str, Kind] = {
 EXISTING_TAG = "s3:existingobjecttag/"
 REQUEST_TAG = "s3:requestobjecttag/"
 
+# What aws:userid is of requests without credentials, as at AWS.
+ANONYMOUS_USERID = "anonymous"
+
 # Conditions on these can make a grant to everybody one to somebody: https://docs.aws.amazon.com/AmazonS3/latest/userguide/
 # access-control-block-public-access.html#access-control-block-public-access-policy-status
+# Not s3:x-amz-server-side-encryption-aws-kms-key-id: no KMS asks here who uses the key, so anybody may send that header.
 NARROWING = frozenset(
     {
         "aws:principalaccount",
@@ -75,7 +79,6 @@ NARROWING = frozenset(
         "aws:sourceip",
         "aws:userid",
         "aws:username",
-        "s3:x-amz-server-side-encryption-aws-kms-key-id",
     }
 )
 

@@ -14,7 +14,7 @@ import msgspec
 
 from appliance.auth.identity import Authentication
 from appliance.model.errors import ApplianceError
-from appliance.policy.access.keys import EXISTING_TAG, REQUEST_TAG
+from appliance.policy.access.keys import ANONYMOUS_USERID, EXISTING_TAG, REQUEST_TAG
 from appliance.s3.wire.headers import copy_source
 from appliance.s3.wire.options import tags_of_header, text_of
 from appliance.s3.wire.request import S3Request
@@ -134,7 +134,7 @@ _KEYS: dict[str, Callable[[RequestKeys], Sequence[str]]] = {
     "aws:securetransport": lambda keys: ("true" if keys.request.request.tls else "false",),
     "aws:sourceip": _source_ip,
     "aws:useragent": lambda keys: _value(keys.request.headers.get("user-agent")),
-    "aws:userid": lambda keys: (keys.authentication.identity.account_id or "anonymous",),
+    "aws:userid": lambda keys: (keys.authentication.identity.account_id or ANONYMOUS_USERID,),
     "aws:username": lambda keys: _value(keys.authentication.identity.display_name or None),
     "s3:authtype": _auth_type,
     "s3:requestobjecttagkeys": lambda keys: tuple(keys.tags()),

@@ -16,6 +16,7 @@ from tests.support import access_reference as reference
 from tests.support.access_reference import OTHER, THIRD
 
 NAMES = {OTHER: OTHER, THIRD: THIRD, "bob": OTHER}
+KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 GOOD: dict[str, Any] = {
     "Version": "2012-10-17",
     "Id": "one",
@@ -65,6 +66,14 @@ def test_the_good_one_is_good():
         ("Statement", [1]),
         ("S.Extra", 1),
         ("S.Sid", 7),
+        ("S.Sid", "x" * 257),
+        ("S.Sid", "line\nline"),
+        ("S.Sid", "\ud800"),
+        ("Id", "\ud800"),
+        ("\udfff", 1),
+        ("S.Resource", "arn:aws:s3:::b/\ud800"),
+        ("C.StringEquals", {"s3:prefix": "\ud800"}),
+        ("C.StringEquals", {"s3:ExistingObjectTag/\ud800": "x"}),
         ("S.Effect", "allow"),
         ("S.Effect", {"a": 1}),
         ("S.-Effect", None),
@@ -182,6 +191,11 @@ def test_a_stored_policy_keeps_its_principals_whoever_has_their_names_now():
         ("S.Condition", {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, True),
         ("S.Condition", {"IpAddressIfExists": {"aws:SourceIp": "10.0.0.0/8"}}, True),
         ("S.Condition", {"StringEquals": {"aws:username": "bob"}}, False),
+        ("S.Condition", {"StringEquals": {"aws:userid": OTHER}}, False),
+        ("S.Condition", {"StringEquals": {"aws:userid": "anonymous"}}, True),
+        ("S.Condition", {"StringEqualsIgnoreCase": {"aws:userid": [OTHER, "ANONYMOUS"]}}, True),
+        ("S.Condition", {"ForAnyValue:StringLike": {"aws:userid": "anonymous"}}, True),
+        ("S.Condition", {"StringEquals": {f"s3:{KMS_KEY}": "arn:aws:kms:::key/1"}}, True),
         ("S.Condition", {"StringLike": {"aws:username": "b*"}}, True),
         ("S.Condition", {"ForAllValues:StringEquals": {"aws:username": "bob"}}, True),
         ("S.Condition", {"StringEquals": {"aws:Referer": "https://example.org"}}, True),

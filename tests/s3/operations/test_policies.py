@@ -362,6 +362,25 @@ async def test_the_public_access_block_is_told_and_stops_what_is_public(site):
     assert await site.alice.code("get_public_access_block", Bucket="hers") == gone
 
 
+async def test_conditions_that_nobody_in_particular_meets_do_not_get_past_the_block(site):
+    flags = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    said = "arn:aws:kms:us-east-1:1:key/1"
+    conditions = (
+        {"StringEquals": {"aws:userid": "anonymous"}},
+        {"ArnEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": said}},
+    )
+    for condition in conditions:
+        open_to_all = allow("s3:GetObject", Condition=condition)
+        await site.set_policy(open_to_all)
+        await site.alice.put_public_access_block(
+            Bucket="hers", PublicAccessBlockConfiguration=dict.fromkeys(flags, True)
+        )
+        put = {"Bucket": "hers", "Policy": policy(open_to_all)}
+        assert await site.alice.code("put_bucket_policy", **put) == DENIED
+        assert await site.nobody.code("get_object", Bucket="hers", Key="k") == DENIED
+        await site.alice.delete_public_access_block(Bucket="hers")
+
+
 async def test_ownership_controls_are_told(site):
     missing = "OwnershipControlsNotFoundError"
     assert await site.alice.code("get_bucket_ownership_controls", Bucket="hers") == missing
