@@ -93,4 +93,22 @@ class AccessLog:
             self._written += len(batch)
 
     def _write_all(self, batch: list[LogLine]) -> None:
-        self._write(b"".join(_encoder.encode(line) + b"\n" for line in batch))
+        self._write(b"".join(_encoded(line) for line in batch))
+
+
+def _encoded(line: LogLine) -> bytes:
+    try:
+        return _encoder.encode(line) + b"\n"
+    except UnicodeEncodeError:
+        return _encoder.encode(_printable(line)) + b"\n"
+
+
+def _printable(line: LogLine) -> LogLine:
+    """What clients send may hold bytes that are not UTF-8, as surrogates, which JSON cannot."""
+    texts = {
+        name: text for name, text in msgspec.structs.asdict(line).items() if isinstance(text, str)
+    }
+    return msgspec.structs.replace(
+        line,
+        **{name: text.encode("utf-8", "backslashreplace").decode() for name, text in texts.items()},
+    )

@@ -455,8 +455,8 @@ def _log_line(
         status=status,
         duration_ms=round(seconds * 1000, 3),
         method=parsed.request.method if parsed else "",
-        bucket=_printable(parsed.bucket) if parsed else "",
-        key=_printable(parsed.key) if parsed else "",
+        bucket=parsed.bucket if parsed else "",
+        key=parsed.key if parsed else "",
         access_key=exchange.access_key,
         received_bytes=exchange.body.received_bytes if exchange.body else 0,
         sent_bytes=sent_bytes,
@@ -465,15 +465,6 @@ def _log_line(
         cut=type(error).__name__ if error is not None else "",
         user_agent=parsed.headers.get("user-agent", "") if parsed else "",
     )
-
-
-def _printable(name: str) -> str:
-    """Names may hold bytes that are not UTF-8, as surrogates, which JSON cannot."""
-    return name if name.isascii() else _escaped(name)
-
-
-def _escaped(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _iso(now_ns: int) -> str:

@@ -76,3 +76,26 @@ def test_lines_beyond_the_bound_are_dropped_and_counted(excess: int, monkeypatch
         "log_lines_dropped_total": excess,
         "log_lines_waiting": 7,
     }
+
+
+async def test_bytes_of_clients_that_are_not_utf_8_are_escaped_in_every_field():
+    odd = "a\udcff\ud800"
+    texts = {name: odd for name, kind in LogLine.__annotations__.items() if kind.startswith("str")}
+    written = Written()
+    log = AccessLog(RealWorld(), written.write)
+    log.add(LogLine(status=403, duration_ms=1.0, **texts))
+    log.add(line(1))
+    await flushed(log)
+    first, second = b"".join(written).splitlines()
+    found = json.loads(first)
+    assert {found[name] for name in texts} == {"a\\udcff\\ud800"}
+    assert json.loads(second)["request_id"] == "1"
+    assert log.statistics()["log_lines_written_total"] == 2
+
+
+async def flushed(log: AccessLog) -> None:
+    """What is left at the end is written."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log.run)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()

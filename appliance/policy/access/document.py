@@ -40,6 +40,8 @@ _STATEMENT = frozenset(
     }
 )
 _ARN = "arn:aws:s3:::"
+# IAM has letters and digits only; policies of S3 in the wild have sentences there. It goes to the log.
+_SID = re.compile(r"[ -~]{0,256}\Z")
 _IAM_ARN = re.compile(r"arn:aws:iam::([^:*?]{0,128}):(root|user/([^:*?]{1,256}))\Z")
 
 # From the name of an account, or its canonical id, to its canonical id; "" if there is none.
@@ -138,6 +140,8 @@ def parse_policy(document: bytes, bucket: str, resolve: Resolve) -> Policy:
         tree = json.loads(
             document.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant
         )
+        # "\\ud800" is JSON and half a character: no request has it, and nothing that is said about it could be written.
+        json.dumps(tree, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise MalformedPolicyError("This policy contains invalid Json") from None
     principals: dict[str, str] = {}
@@ -201,8 +205,8 @@ def _statement(
     if not isinstance(effect, str) or effect not in {"Allow", "Deny"}:
         raise MalformedPolicyError(f"Invalid effect: {str(effect)[:64]}")
     sid = element.get("Sid", "")
-    if not isinstance(sid, str):
-        raise MalformedPolicyError("Sid must be a text.")
+    if not isinstance(sid, str) or not _SID.match(sid):
+        raise MalformedPolicyError("Sid must be a text of up to 256 printable ASCII characters.")
     if effect == "Allow" and "NotPrincipal" in element:
         # It would give to all the world but some, which nobody means.
         raise MalformedPolicyError("Allow with NotPrincipal is not allowed.")
