@@ -1,17 +1,21 @@
 """The request log: one JSON line a request, written in batches by one task, off the request path.
 
-A request appends a value to a bounded queue; when the writer falls behind, lines are dropped and counted, never requests delayed. No query
+A request appends a value to a bounded queue; when the writer falls behind, or what it writes to is full or gone, lines are dropped and
+counted, never requests delayed or refused: who cannot log goes on serving, and says so in the metric `log_lines_dropped_total`. No query
 string, header or credential is logged: presigned URLs carry signatures.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import msgspec
 import trio
 
 from appliance.world import Lane, World
+
+logger = logging.getLogger(__name__)
 
 QUEUE_MAX = 65_536
 # Lines wait so long, or until there are so many, before they are written: a trip to a thread costs as much as many lines.
@@ -53,6 +57,7 @@ class AccessLog:
         self._plenty = trio.Event()
         self._written = 0
         self._dropped = 0
+        self._failing = False
 
     def add(self, line: LogLine) -> None:
         if len(self._queue) >= QUEUE_MAX:
@@ -88,12 +93,25 @@ class AccessLog:
         batch, self._queue = self._queue, []
         self._filled = trio.Event()
         self._plenty = trio.Event()
-        if batch:
+        if not batch:
+            return
+        try:
             await self._world.run_blocking(Lane.DISK, self._write_all, batch)
+        except Exception as error:  # noqa: BLE001  # whatever it is, requests are worth more than their log
+            self._dropped += len(batch)
+            if not self._failing:
+                self._failing = True
+                logger.warning(
+                    "the request log cannot be written, its lines are dropped: %s", error
+                )
+        else:
+            self._failing = False
             self._written += len(batch)
 
     def _write_all(self, batch: list[LogLine]) -> None:
-        self._write(b"".join(_encoded(line) for line in batch))
+        # What failed may have left half a line.
+        start = b"\n" if self._failing else b""
+        self._write(start + b"".join(_encoded(line) for line in batch))
 
 
 def _encoded(line: LogLine) -> bytes:

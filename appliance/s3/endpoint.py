@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import logging
+import os
 import socket
 import ssl
 import sys
@@ -479,5 +480,8 @@ def _iso_second(unix_s: int) -> str:
 
 
 def _to_stderr(data: bytes) -> None:
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()
+    """Past Python's buffer, which would keep what could not be written."""
+    sys.stderr.flush()
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(sys.stderr.fileno(), rest) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -91,6 +92,40 @@ async def test_bytes_of_clients_that_are_not_utf_8_are_escaped_in_every_field():
     assert {found[name] for name in texts} == {"a\\udcff\\ud800"}
     assert json.loads(second)["request_id"] == "1"
     assert log.statistics()["log_lines_written_total"] == 2
+
+
+async def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_written(
+    mock_clock: MockClock, caplog
+):
+    written = Written()
+    failing = True
+
+    def write(data: bytes) -> None:
+        if failing:
+            trio.from_thread.run_sync(written.event.set)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.write(data)
+
+    log = AccessLog(RealWorld(), write)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log.run)
+        for number in range(2):
+            written.event = trio.Event()
+            log.add(line(number))
+            await wait_all_tasks_blocked()
+            mock_clock.jump(LINGER_S + 0.01)
+            await written.event.wait()
+            await wait_all_tasks_blocked()
+        assert log.statistics()["log_lines_dropped_total"] == 2
+        failing = False
+        log.add(line(2))
+        nursery.cancel_scope.cancel()
+    # Half a line may have gone out before the error: it must not spoil the next one.
+    assert [part[:1] for part in written] == [b"\n"]
+    assert [json.loads(raw)["request_id"] for raw in written[0].splitlines() if raw] == ["2"]
+    assert log.statistics()["log_lines_written_total"] == 1
+    # Said once, not with each batch.
+    assert len([1 for record in caplog.records if "No space left" in record.message]) == 1
 
 
 async def flushed(log: AccessLog) -> None:

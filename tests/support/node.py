@@ -33,7 +33,9 @@ class Node:
         config: str = "",
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
+        """`launcher` is a command that runs the one after it."""
         self.directory = directory
         self.data = directory / "data"
         self.mount = directory / "mount" if mount else None
@@ -41,8 +43,10 @@ class Node:
         file = directory / "appliance.toml"
         directory.mkdir(parents=True, exist_ok=True)
         file.write_text(config)
-        self._argv = [str(APPLIANCE), "serve", url, "--config", str(file), "--data", str(self.data)]
+        self._argv = [*launcher, str(APPLIANCE), "serve", url, "--config", str(file)]
         self._argv += [
+            "--data",
+            str(self.data),
             "--listen",
             f"127.0.0.1:{self.port}",
             "--admin",
