@@ -75,7 +75,9 @@ def open_beneath(opener: Opener, directory_fd: int, path: bytes, flags: int, mod
         os.close(inner)
 
 
-def make_directories(opener: Opener, directory_fd: int, path: bytes) -> int:
+def make_directories(
+    opener: Opener, directory_fd: int, path: bytes, *, private: bool = False
+) -> int:
     """Open the directory `path`, making what is missing on the way. NotADirectoryError if something else is in the way.
 
     Private directories are the appliance's own, others those of the caller that it works for.
@@ -86,7 +88,7 @@ def make_directories(opener: Opener, directory_fd: int, path: bytes) -> int:
         return open_beneath(opener, directory_fd, path, DIRECTORY)
     except FileNotFoundError:
         pass
-    whose = whose_tree(path)
+    whose = contextlib.nullcontext if private else plainly
     fd = os.dup(directory_fd)
     try:
         for component in path.split(b"/"):
@@ -98,7 +100,7 @@ def make_directories(opener: Opener, directory_fd: int, path: bytes) -> int:
 
 
 def whose_tree(path: bytes) -> Callable[[], AbstractContextManager[None]]:
-    """In which state of the thread directories at `path` are made and removed: private ones are the appliance's."""
+    """In which state of the thread directories at `path` are removed: private ones are the appliance's."""
     return contextlib.nullcontext if path.split(b"/", 1)[0] == RESERVED else plainly
 
 

@@ -25,9 +25,10 @@ from appliance.model.errors import BackendError, NoSuchBucketError
 from appliance.model.names import is_bucket_name, key_bytes
 from appliance.model.objects import Versioning
 from appliance_posix.beneath import DIRECTORY, REGULAR, make_directories, open_beneath
+from appliance_posix.private import PRIVATE, open_private
 from appliance_posix.record import Record, version_id_of
 from appliance_posix.syscalls import lock_range
-from appliance_posix.volume import PRIVATE, Volume
+from appliance_posix.volume import Volume
 
 # With byte ranges a lock a key is free; flock needs a file a lock, so there keys share 256.
 _SLOTS = 1 << 60
@@ -53,6 +54,7 @@ class Bucket:
             if _is_symlink_error(error):
                 raise NoSuchBucketError(bucket=name) from None
             raise
+        self._own = -1
         self._private: dict[bytes, int] = {}
         self._versioning: Versioning | None = None
 
@@ -67,17 +69,38 @@ class Bucket:
     ) -> None:
         for fd in self._private.values():
             os.close(fd)
+        if self._own >= 0:
+            os.close(self._own)
         os.close(self.fd)
 
     def open(self, path: bytes, flags: int, mode: int = 0) -> int:
         """Open below the bucket."""
-        return open_beneath(self.volume.opener, self.fd, path, flags, mode)
+        above, path, _ = self._reach(path)
+        return open_beneath(self.volume.opener, above, path, flags, mode)
+
+    def make(self, path: bytes) -> int:
+        """Open a directory below the bucket, made if missing: the caller's, or the appliance's own if it is private."""
+        try:
+            above, path, private = self._reach(path)
+        except FileNotFoundError:
+            os.close(make_directories(self.volume.opener, self.fd, PRIVATE, private=True))
+            above, path, private = self._reach(path)
+        return make_directories(self.volume.opener, above, path, private=private)
+
+    def _reach(self, path: bytes) -> tuple[int, bytes, bool]:
+        """From where to open `path`, what remains of it then, and whether it is private. FileNotFoundError without a private directory."""
+        head, _, rest = path.partition(b"/")
+        if head != PRIVATE:
+            return self.fd, path, False
+        if self._own < 0:
+            self._own = open_private(self.volume.opener, self.fd, self.volume.own, self.name)
+        return self._own, rest, True
 
     def private(self, name: bytes) -> int:
         """A directory below `.appliance`, made if missing; closed with the bucket."""
         fd = self._private.get(name)
         if fd is None:
-            fd = make_directories(self.volume.opener, self.fd, PRIVATE + b"/" + name)
+            fd = self.make(PRIVATE + b"/" + name)
             self._private[name] = fd
         return fd
 

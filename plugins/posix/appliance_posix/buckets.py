@@ -16,10 +16,11 @@ from appliance_posix.impersonation import plainly
 from appliance_posix.listing import START, items
 from appliance_posix.metadata import write_file
 from appliance_posix.permission import check_bucket_change
+from appliance_posix.private import PRIVATE
 from appliance_posix.snapshot import Snapshots
 from appliance_posix.syscalls import rename_exclusive
 from appliance_posix.version_listing import has_history
-from appliance_posix.volume import PRIVATE, Volume
+from appliance_posix.volume import Volume
 
 _TRASH = PRIVATE + b"/trash"
 _CREATED = b"created"
@@ -58,7 +59,7 @@ def create(volume: Volume, name: str) -> None:
         raise BucketExistsError(bucket=name) from None
     os.fsync(volume.root_fd)
     with Bucket(volume, name) as bucket:
-        private = make_directories(volume.opener, bucket.fd, PRIVATE)
+        private = bucket.make(PRIVATE)
         try:
             # Its mtime is when the bucket was made; a directory's own moves with what is in it.
             os.close(os.open(_CREATED, os.O_CREAT | os.O_WRONLY, 0o666, dir_fd=private))
@@ -76,7 +77,7 @@ def delete(volume: Volume, snapshots: Snapshots, name: str) -> None:
         check_bucket_change(volume, name)
         if next(items(bucket, snapshots, b"", b"", START), None) is not None or has_history(bucket):
             raise BucketNotEmptyError(bucket=name)
-        trash = make_directories(volume.opener, volume.root_fd, _TRASH)
+        trash = make_directories(volume.opener, volume.root_fd, _TRASH, private=True)
         try:
             aside = f"{name}~{secrets.token_hex(8)}".encode()
             os.rename(name.encode(), aside, src_dir_fd=volume.root_fd, dst_dir_fd=trash)
@@ -100,7 +101,7 @@ def put_versioning(bucket: Bucket, state: Versioning) -> None:
     if state is Versioning.OFF:
         raise InvalidArgumentError("Versioning cannot be switched off, only suspended.")
     with bucket.locked_whole():
-        private = make_directories(bucket.volume.opener, bucket.fd, PRIVATE)
+        private = bucket.make(PRIVATE)
         try:
             write_file(private, VERSIONING, state.value.encode())
         finally:

@@ -13,7 +13,7 @@ import stat as stat_module
 from collections.abc import Iterator
 
 from appliance.model.errors import ConflictError
-from appliance_posix.beneath import DIRECTORY, Anchors, make_directories, open_beneath, whose_tree
+from appliance_posix.beneath import DIRECTORY, Anchors, open_beneath, whose_tree
 from appliance_posix.bucket import Bucket
 from appliance_posix.keypath import Place, ancestors, locate
 from appliance_posix.objects import ABSENT, find
@@ -42,7 +42,7 @@ def parent(bucket: Bucket, key: str, place: Place, names: set[str]) -> Iterator[
 
 def _make_parent(bucket: Bucket, key: str, directory: bytes, names: set[str]) -> int:
     try:
-        return make_directories(bucket.volume.opener, bucket.fd, directory)
+        return bucket.make(directory)
     except OSError as error:
         if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
             raise
@@ -56,7 +56,7 @@ def _make_parent(bucket: Bucket, key: str, directory: bytes, names: set[str]) ->
             bucket=bucket.name,
             key=key,
         )
-    return make_directories(bucket.volume.opener, bucket.fd, directory)
+    return bucket.make(directory)
 
 
 def _step_aside(bucket: Bucket, key: str) -> bool:
@@ -74,7 +74,7 @@ def _step_aside(bucket: Bucket, key: str) -> bool:
             sealed = reseal(bucket, found.fd, key, found.record, moving=True)
         source = open_beneath(bucket.volume.opener, bucket.fd, location.plain.directory, DIRECTORY)
         try:
-            target = make_directories(bucket.volume.opener, bucket.fd, location.escaped.directory)
+            target = bucket.make(location.escaped.directory)
             try:
                 os.rename(
                     location.plain.name,

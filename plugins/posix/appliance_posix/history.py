@@ -33,7 +33,7 @@ from appliance_posix.beneath import DIRECTORY
 from appliance_posix.bucket import Bucket
 from appliance_posix.keypath import Place, directory_path
 from appliance_posix.objects import ABSENT, Found, open_place
-from appliance_posix.volume import PRIVATE
+from appliance_posix.private import PRIVATE
 
 HISTORY = b"versions"
 _PREFIX = PRIVATE + b"/" + HISTORY + b"/"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from appliance.model.errors import NoSuchBucketError
+from appliance.model.errors import BackendError, NoSuchBucketError
 from appliance.model.names import key_text
 from appliance_posix import buckets, uploads
 from appliance_posix.beneath import DIRECTORY, open_beneath
@@ -21,8 +21,9 @@ from appliance_posix.history import everything, open_past
 from appliance_posix.keypath import locate
 from appliance_posix.metadata import SIDECAR, VanishedSidecarError, read_sidecar
 from appliance_posix.objects import Found, find
+from appliance_posix.private import PRIVATE
 from appliance_posix.staging import STAGING
-from appliance_posix.volume import PRIVATE, Volume
+from appliance_posix.volume import Volume
 
 
 class Reaped(msgspec.Struct):
@@ -39,7 +40,11 @@ def reap(volume: Volume, max_age_s: float) -> Reaped:
     before_ns = volume.clocks.now_ns() - int(max_age_s * 1e9)
     reaped = Reaped()
     for info in buckets.list_all(volume):
-        with contextlib.suppress(NoSuchBucketError), Bucket(volume, info.name) as bucket:
+        # BackendError: its private directory is not the appliance's own. Who uses the bucket is told.
+        with (
+            contextlib.suppress(NoSuchBucketError, BackendError),
+            Bucket(volume, info.name) as bucket,
+        ):
             reaped.uploads += _reap_uploads(bucket, before_ns)
             reaped.staged += _reap_staged(bucket.private_if_any(STAGING), before_ns)
             reaped.sidecars += _reap_sidecars(bucket, before_ns)

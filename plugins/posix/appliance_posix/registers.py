@@ -17,7 +17,8 @@ import urllib.parse
 from appliance.model.errors import ConflictError, InvalidArgumentError, RegisterConflictError
 from appliance_posix.beneath import DIRECTORY, make_directories, open_beneath
 from appliance_posix.metadata import write_all
-from appliance_posix.volume import PRIVATE, Volume
+from appliance_posix.private import PRIVATE
+from appliance_posix.volume import Volume
 
 VALUE_MAX = 64 << 10
 _KEPT = 256
@@ -56,7 +57,7 @@ def compare_and_swap(volume: Volume, name: str, expected: bytes | None, new: byt
 
 def _make(volume: Volume, name: str) -> int:
     path = _path(name)
-    fd = make_directories(volume.opener, volume.root_fd, path)
+    fd = make_directories(volume.opener, volume.root_fd, path, private=True)
     while path:
         path = path.rpartition(b"/")[0]
         above = open_beneath(volume.opener, volume.root_fd, path, DIRECTORY)

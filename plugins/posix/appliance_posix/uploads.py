@@ -28,6 +28,7 @@ from appliance_posix.beneath import DIRECTORY
 from appliance_posix.bucket import Bucket
 from appliance_posix.buckets import discard_tree
 from appliance_posix.metadata import write_file
+from appliance_posix.private import open_file
 from appliance_posix.staging import Staged
 
 _T = TypeVar("_T")
@@ -36,6 +37,7 @@ GONE = b"gone."
 _MANIFEST = b"manifest"
 _ID = re.compile(r"[0-9a-f]{48}\Z")
 _PART_NAME = re.compile(r"\d{5}\Z")
+_DATA = re.compile(rb"data\.[0-9a-f]{32}\Z")
 _FILE_MAX = 1 << 20
 
 
@@ -109,8 +111,9 @@ class Upload:
         )
 
     def part(self, number: int) -> Part | None:
-        """What is known about a part; None if it has not been stored."""
-        return self._read(_part_name(number), Part)
+        """What is known about a part; None if it has not been stored, or if its record names no data file of this directory."""
+        part = self._read(_part_name(number), Part)
+        return part if part is not None and _DATA.match(part.data) else None
 
     def numbers(self) -> list[int]:
         """Numbers of the parts that are there, ascending."""
@@ -123,7 +126,7 @@ class Upload:
 
     def open_data(self, part: Part) -> int:
         """The bytes of a part; FileNotFoundError if it was replaced meanwhile."""
-        return os.open(part.data, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        return open_file(self.fd, part.data)
 
     def _read(self, name: bytes, kind: type[_T]) -> _T | None:
         try:

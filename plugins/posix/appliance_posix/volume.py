@@ -19,10 +19,10 @@ import msgspec
 from appliance.model.errors import ConfigError
 from appliance_posix.beneath import DIRECTORY, Opener, choose_opener, make_directories, walk_beneath
 from appliance_posix.errnos import domain_error
+from appliance_posix.private import PRIVATE, Own
 from appliance_posix.record import CTIME_WINDOW_NS, CTIME_WINDOW_SHARED_NS
 from appliance_posix.syscalls import O_TMPFILE, filesystem_type, lock_range
 
-PRIVATE = b".appliance"
 XATTR = "user.appliance.meta"
 _FICLONE = 0x40049409  # ioctl_ficlonerange(2)
 
@@ -78,10 +78,17 @@ class Volume:
     """A root directory, open. Blocking; all methods may be called from any thread."""
 
     def __init__(
-        self, root: bytes, features: Features, root_fd: int, opener: Opener, clocks: Clocks
+        self,
+        root: bytes,
+        features: Features,
+        root_fd: int,
+        opener: Opener,
+        clocks: Clocks,
+        own: Own,
     ) -> None:
         self.root = root
         self.features = features
+        self.own = own
         self.root_fd = root_fd
         self.opener = opener
         self.clocks = clocks
@@ -136,7 +143,7 @@ def open_volume(
         raise domain_error(error) from error
     try:
         opener = choose_opener(root_fd) if openat2 else walk_beneath
-        features = _probe(root_fd, opener, metadata)
+        features, own = _probe(root_fd, opener, metadata)
     except OSError as error:
         os.close(root_fd)
         reason = os.strerror(error.errno or 0)
@@ -147,15 +154,15 @@ def open_volume(
     except BaseException:
         os.close(root_fd)
         raise
-    return Volume(root, features, root_fd, opener, clocks)
+    return Volume(root, features, root_fd, opener, clocks, own)
 
 
-def _probe(root_fd: int, opener: Opener, metadata: str) -> Features:
-    private_fd = make_directories(opener, root_fd, PRIVATE + b"/staging")
+def _probe(root_fd: int, opener: Opener, metadata: str) -> tuple[Features, Own]:
+    private_fd = make_directories(opener, root_fd, PRIVATE + b"/staging", private=True)
     kind = filesystem_type(root_fd)
     try:
         with _scratch(private_fd) as fd:
-            return Features(
+            features = Features(
                 kind=_LOCAL_TYPES.get(kind, f"{kind:#x}"),
                 local=kind in _LOCAL_TYPES,
                 tmpfile=_can_tmpfile(private_fd),
@@ -164,8 +171,18 @@ def _probe(root_fd: int, opener: Opener, metadata: str) -> Features:
                 ofd_locks=_can_lock(fd),
                 openat2=opener is not walk_beneath,
             )
+            return features, _own(os.fstat(fd), os.stat(PRIVATE, dir_fd=root_fd))
     finally:
         os.close(private_fd)
+
+
+def _own(scratch: os.stat_result, private: os.stat_result) -> Own:
+    """What the appliance's files look like here: by one that was just made with mode 0600, and its directory in the root."""
+    return Own(
+        uids=frozenset({scratch.st_uid, private.st_uid}),
+        gid=os.getegid(),
+        modes=not scratch.st_mode & 0o077,
+    )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,138 @@
+"""The appliance's own directory in a bucket, where whoever owns the bucket's directory may try to put in another. Needs root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from appliance.model.errors import BackendError, InvalidPartError
+from appliance.model.objects import CompletedPart, ListRequest, PutOptions, Versioning
+from appliance.plugin import BytesBody
+from appliance_posix.backend import PosixBackend
+from appliance_posix.private import Own
+from tests.support.posix import get, put, started
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def private(backend: PosixBackend, root: Path) -> Path:
+    """`.appliance` of the bucket."""
+    return root / "bucket" / ".appliance"
+
+
+@pytest.fixture
+def secret(root: Path) -> Path:
+    """A file outside of the root."""
+    path = root.parent / "secret"
+    path.write_bytes(b"secret")
+    return path
+
+
+async def begun(backend: PosixBackend) -> tuple[str, list[CompletedPart]]:
+    """An upload of `k` with one part."""
+    upload = await backend.create_upload("bucket", "k", PutOptions())
+    part = await backend.put_part("bucket", "k", upload.upload_id, 1, BytesBody(b"part"))
+    return upload.upload_id, [CompletedPart(number=1, etag=part.etag)]
+
+
+def forge(record: Path, data: bytes, size: int) -> None:
+    """Let the record of a part name another file."""
+    fields = msgspec.msgpack.decode(record.read_bytes())
+    record.write_bytes(msgspec.msgpack.encode({**fields, "data": data, "size": size}))
+
+
+@pytest.mark.parametrize("name", ["absolute", "dots", "symlink", "directory"])
+async def test_a_forged_part_names_no_file_outside(backend, private, secret, name):
+    upload_id, parts = await begun(backend)
+    directory = private / "uploads" / upload_id
+    data = {
+        "absolute": os.fsencode(secret),
+        "dots": b"../../../../../secret",
+    }.get(name, b"data." + b"0" * 32)
+    if name == "symlink":
+        (directory / os.fsdecode(data)).symlink_to(secret)
+    if name == "directory":
+        (directory / os.fsdecode(data)).mkdir()
+    forge(directory / "00001", data, len("secret"))
+    with pytest.raises((InvalidPartError, BackendError)):
+        await backend.complete_upload("bucket", "k", upload_id, parts)
+    if name in {"absolute", "dots"}:
+        await backend.put_part("bucket", "k", upload_id, 1, BytesBody(b"again"))
+    assert secret.read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("kind", ["users", "writable", "of another group", "file", "symlink"])
+async def test_a_private_directory_that_is_not_the_appliances_is_refused(
+    backend, private, root, kind
+):
+    await put(backend, "k")
+    upload_id, parts = await begun(backend)
+    mine = private.rename(private.with_name("mine"))
+    if kind == "file":
+        private.write_bytes(b"")
+    elif kind == "symlink":
+        private.symlink_to("mine")
+    else:
+        shutil.copytree(mine, private)
+        if kind == "users":
+            os.chown(private, 1234, 1234)
+        elif kind == "writable":
+            private.chmod(0o757)
+        else:
+            os.chown(private, -1, 1234)
+            private.chmod(0o775)
+    for refused in (
+        backend.head("bucket", "k"),
+        backend.complete_upload("bucket", "k", upload_id, parts),
+        backend.put_part("bucket", "k", upload_id, 1, BytesBody(b"again")),
+        backend.create_upload("bucket", "new", PutOptions()),
+        backend.list_uploads("bucket"),
+        backend.get_versioning("bucket"),
+        backend.put_versioning("bucket", Versioning.ENABLED),
+        backend.delete_bucket("bucket"),
+        put(backend, "k", b"new"),
+        backend.delete("bucket", "k"),
+    ):
+        with pytest.raises(BackendError, match="not the appliance's own"):
+            await refused
+    # Other buckets go on, and the bucket does when its own directory is back.
+    await backend.create_bucket("other")
+    await put(backend, "k", bucket="other")
+    assert [info.name for info in await backend.list_buckets()] == ["bucket", "other"]
+    await backend.maintain()
+    if kind in {"file", "symlink"}:
+        private.unlink()
+    else:
+        shutil.rmtree(private)
+    mine.rename(private)
+    await backend.complete_upload("bucket", "k", upload_id, parts)
+    assert await get(backend, "k") == b"part"
+
+
+async def test_directories_of_whoever_owns_the_one_in_the_root_are_the_appliances(root):
+    """As it ran as another user before, or where the server makes another user of it."""
+    async with started(root, bucket="bucket") as backend:
+        await put(backend, "k")
+    for path in (root / ".appliance", root / "bucket/.appliance"):
+        os.chown(path, 1234, 1234)
+    async with started(root) as backend:
+        await put(backend, "k", b"new")
+        await backend.create_bucket("other")
+        await put(backend, "k", bucket="other")
+        assert await get(backend, "k") == b"new"
+        page = await backend.list_objects("other", ListRequest())
+        assert [item.key for item in page.objects] == ["k"]
+
+
+def test_where_the_filesystem_keeps_no_modes_nothing_is_concluded_from_them(root):
+    os.chown(root, 1234, 1234)
+    root.chmod(0o777)
+    stat = root.stat()
+    assert Own(frozenset({0}), 0, modes=False).accepts(stat)
+    assert not Own(frozenset({0}), 0, modes=True).accepts(stat)
+    assert not Own(frozenset({1234}), 1234, modes=True).accepts(stat)
