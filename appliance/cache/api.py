@@ -105,6 +105,10 @@ class Cache(Protocol):
         """Whether objects of this bucket have owners and ACLs of their own (`Capabilities.acls`). Raises NoSuchBucketError."""
         ...
 
+    def keeps_checksum(self, bucket: str, algorithm: str) -> bool:
+        """Whether objects of this bucket keep a checksum of that kind (`Capabilities.checksums`). Raises NoSuchBucketError."""
+        ...
+
     # --- reading -----------------------------------------------------------------
 
     def open_nowait(self, bucket: str, key: str) -> Reader | None:

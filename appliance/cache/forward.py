@@ -85,6 +85,9 @@ class Forward:
     def keeps_acls(self, bucket: str) -> bool:
         return self._routes.find(bucket).backend.capabilities.acls
 
+    def keeps_checksum(self, bucket: str, algorithm: str) -> bool:
+        return algorithm in self._routes.find(bucket).backend.capabilities.checksums
+
     # --- reading ---------------------------------------------------------------
 
     async def part(

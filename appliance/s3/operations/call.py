@@ -19,6 +19,7 @@ from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
 from appliance.s3.operations.decoded import FormFile
 from appliance.s3.settings import S3Settings
+from appliance.s3.wire.options import DEFAULT_CHECKSUM
 from appliance.s3.wire.request import S3Request
 from appliance.s3.wire.response import XML, Headers
 from appliance.s3.wire.versions import checked_version_id
@@ -78,6 +79,11 @@ class Call(msgspec.Struct, frozen=True):
         if not self.query or "versionId" not in self.query:
             return ""
         return checked_version_id(self.query["versionId"])
+
+    @property
+    def default_checksum(self) -> str:
+        """Of what is written without one of the client's: as at AWS, or "" where the backend keeps none."""
+        return DEFAULT_CHECKSUM if self.cache.keeps_checksum(self.bucket, DEFAULT_CHECKSUM) else ""
 
     def check_object(self, info: ObjectInfo) -> None:
         """Raise RefusedError unless this caller may have this very version of the object. Operations in `gate.SELF_CHECKED` must ask."""

@@ -30,11 +30,12 @@ from appliance.s3.wire.xml import parse, render
 
 
 async def create_multipart_upload(call: Call) -> Response:
-    options = owned(call, fields.upload_options(call.headers))
+    options = owned(call, fields.upload_options(call.headers, call.default_checksum))
     upload = await call.cache.create_upload(call.bucket, call.key, options)
     sealed = sealed_upload_id(upload.upload_id, call.bucket, call.key, call.secret)
     headers: Headers = []
-    if upload.checksums:
+    # The default is not announced: a client that did not ask for it need not send it with its parts.
+    if upload.checksums and "x-amz-checksum-algorithm" in call.headers:
         headers.append(("x-amz-checksum-algorithm", upload.checksums[0].upper()))
         headers.append(("x-amz-checksum-type", upload.checksum_type))
     return xml(render.initiate_multipart_upload(call.bucket, call.key, sealed), headers)

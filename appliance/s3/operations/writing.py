@@ -32,7 +32,7 @@ async def put_object(call: Call) -> Response:
 async def store_object(call: Call) -> ObjectInfo:
     """Store what comes with `call` as it says: the part that PutObject and PostObject share."""
     check_key(call.key)
-    options = owned(call, fields.put_options(call.headers))
+    options = owned(call, fields.put_options(call.headers, call.default_checksum))
     conditions = fields.conditions(call.headers)
 
     async def store(body: Body) -> ObjectInfo:

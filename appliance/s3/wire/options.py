@@ -26,6 +26,8 @@ from appliance.s3.wire.errors import (
 )
 from appliance.s3.wire.request import parse_query
 
+# What S3 computes where the client declares no checksum.
+DEFAULT_CHECKSUM = "crc64nvme"
 METADATA_PREFIX = "x-amz-meta-"
 METADATA_BYTES_MAX = 2048
 TAG_KEY_CHARS_MAX = 128
@@ -70,7 +72,7 @@ class CopyDirectives(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def put_options(headers: Mapping[str, str], default_checksum: str = "") -> PutOptions:
-    """Options of a PutObject. `default_checksum` is kept where the client declares none (S3's own default is "crc64nvme").
+    """Options of a PutObject. `default_checksum` is kept where the client declares none.
 
     Raises MetadataTooLargeError, InvalidTagError, InvalidStorageClassError, InvalidRequestError, UnsupportedError, ...
     """
@@ -84,8 +86,11 @@ def put_options(headers: Mapping[str, str], default_checksum: str = "") -> PutOp
     )
 
 
-def upload_options(headers: Mapping[str, str]) -> PutOptions:
-    """Options of a CreateMultipartUpload: here the checksum's algorithm and type are announced for the parts to come."""
+def upload_options(headers: Mapping[str, str], default_checksum: str = "") -> PutOptions:
+    """Options of a CreateMultipartUpload: here the checksum's algorithm and type are announced for the parts to come.
+
+    `default_checksum`, a CRC of the whole object, is kept where the client announces none.
+    """
     refuse_unsupported(headers)
     algorithm = _checksum_algorithm(headers)
     kind = headers.get("x-amz-checksum-type", "").upper()
@@ -102,11 +107,12 @@ def upload_options(headers: Mapping[str, str]) -> PutOptions:
         raise InvalidRequestError(
             f"The {kind} checksum type cannot be used with the {algorithm} checksum algorithm."
         )
+    kept = algorithm or default_checksum
     return PutOptions(
         headers=system_headers(headers),
         metadata=user_metadata(headers),
         tags=tags_of_header(headers),
-        checksums=(algorithm,) if algorithm else (),
+        checksums=(kept,) if kept else (),
         checksum_type=kind,
     )
 

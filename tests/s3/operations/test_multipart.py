@@ -46,6 +46,31 @@ async def test_an_upload_in_parts(node: RunningEndpoint):
     assert "Uploads" not in await node.call(s3.list_multipart_uploads, Bucket="bucket")
 
 
+async def test_without_a_checksum_of_the_client_the_object_has_crc64nvme(node: RunningEndpoint):
+    """The upload's default is not told as the client's choice; parts may bring other checksums of their own (boto3's CRC32)."""
+    created = await node.call(node.s3.create_multipart_upload, Bucket="bucket", Key="k")
+    assert "ChecksumAlgorithm" not in created
+    upload = {"Bucket": "bucket", "Key": "k", "UploadId": created["UploadId"]}
+    bodies = [os.urandom(5 * MIB), b"end"]
+    path = f"/bucket/k?uploadId={upload['UploadId']}&partNumber=1"
+    first = await node.request("PUT", path, bodies[0])
+    second = await node.call(node.s3.upload_part, **upload, PartNumber=2, Body=bodies[1])
+    assert (first.status, "ChecksumCRC32" in second) == (200, True)
+    parts = [
+        {"PartNumber": 1, "ETag": first.headers["etag"]},
+        {"PartNumber": 2, "ETag": second["ETag"], "ChecksumCRC32": second["ChecksumCRC32"]},
+    ]
+    done = await node.call(
+        node.s3.complete_multipart_upload, **upload, MultipartUpload={"Parts": parts}
+    )
+    hasher = new_hasher("crc64nvme")
+    hasher.update(b"".join(bodies))
+    value = encode(hasher.digest())
+    assert (done["ChecksumCRC64NVME"], done["ChecksumType"]) == (value, "FULL_OBJECT")
+    head = await node.call(node.s3.head_object, Bucket="bucket", Key="k", ChecksumMode="ENABLED")
+    assert (head["ChecksumCRC64NVME"], head["ChecksumType"]) == (value, "FULL_OBJECT")
+
+
 async def test_a_part_copied_from_an_object(node: RunningEndpoint):
     s3 = node.s3
     data = os.urandom(6 * MIB)

@@ -7,9 +7,12 @@ import hashlib
 import io
 import os
 
+import msgspec
 import pytest
+from awscrt.checksums import crc64nvme
 from botocore.exceptions import ClientError
 
+from appliance.model.checksums import encode
 from tests.support.s3_endpoint import RunningEndpoint
 
 MIB = 1 << 20
@@ -44,6 +47,28 @@ async def test_checksums_are_kept_and_given_back(node: RunningEndpoint, algorith
     head = await node.call(node.s3.head_object, Bucket="bucket", Key="k", ChecksumMode="ENABLED")
     assert value
     assert head[f"Checksum{algorithm}"] == value
+
+
+@pytest.mark.parametrize("size", [9, 3 * MIB], ids=["small", "large"])
+async def test_without_a_checksum_of_the_client_it_is_crc64nvme(node: RunningEndpoint, size: int):
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html."""
+    data = b"123456789" if size == 9 else os.urandom(size)
+    put = await node.request("PUT", "/bucket/k", data)
+    value = encode(crc64nvme(data).to_bytes(8, "big"))
+    assert (put.headers["x-amz-checksum-crc64nvme"], put.headers["x-amz-checksum-type"]) == (
+        value,
+        "FULL_OBJECT",
+    )
+    head = await node.call(node.s3.head_object, Bucket="bucket", Key="k", ChecksumMode="ENABLED")
+    assert (head["ChecksumCRC64NVME"], head["ChecksumType"]) == (value, "FULL_OBJECT")
+
+
+async def test_a_backend_that_keeps_no_checksums_gets_no_default(node: RunningEndpoint):
+    can = node.backend.capabilities
+    node.backend.capabilities = msgspec.structs.replace(can, checksums=frozenset())
+    put = await node.request("PUT", "/bucket/k", b"hello")
+    assert put.status == 200
+    assert not [name for name in put.headers if name.startswith("x-amz-checksum")]
 
 
 async def test_an_upload_from_a_stream_in_aws_chunks(node: RunningEndpoint):

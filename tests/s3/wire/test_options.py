@@ -97,6 +97,8 @@ def test_metadata_is_bounded_by_its_bytes():
         {"x-amz-copy-source-server-side-encryption-customer-key": "k"},
         {"x-amz-object-lock-mode": "GOVERNANCE"},
         {"x-amz-write-offset-bytes": "1"},
+        {"x-amz-if-match-last-modified-time": "Wed, 21 Oct 2015 07:28:00 GMT"},
+        {"x-amz-if-match-size": "1"},
     ],
 )
 @pytest.mark.parametrize("function", [put_options, upload_options, copy_directives])
@@ -137,6 +139,15 @@ def test_an_upload_announces_algorithm_and_type(algorithm, kind, expected):
     else:
         options = upload_options(headers)
         assert (options.checksums, options.checksum_type) == expected
+
+
+def test_an_upload_that_announces_nothing_has_the_default():
+    default = upload_options({}, "crc64nvme")
+    assert (default.checksums, default.checksum_type) == (("crc64nvme",), "FULL_OBJECT")
+    asked = upload_options({"x-amz-checksum-algorithm": "SHA256"}, "crc64nvme")
+    assert (asked.checksums, asked.checksum_type) == (("sha256",), "COMPOSITE")
+    with pytest.raises(InvalidRequestError):
+        upload_options({"x-amz-checksum-type": "FULL_OBJECT"}, "crc64nvme")
 
 
 def test_a_copy_may_replace_metadata_and_tags_apart():
