@@ -11,9 +11,11 @@ from appliance.plugin.backend import (
 from appliance.plugin.body import Body, BytesBody, ChecksummedBody, Chunk, Digests
 from appliance.plugin.caller import CALLER, Caller, acting_as
 from appliance.plugin.forwarding import ForwardAnswer, ForwardRequest
+from appliance.plugin.governance import BYPASS_GOVERNANCE, bypassing_governance
 from appliance.plugin.hookspecs import hookimpl
 
 __all__ = [
+    "BYPASS_GOVERNANCE",
     "CALLER",
     "Backend",
     "BackendConfig",
@@ -30,5 +32,6 @@ __all__ = [
     "LocalFile",
     "ObjectStream",
     "acting_as",
+    "bypassing_governance",
     "hookimpl",
 ]

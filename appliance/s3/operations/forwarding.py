@@ -22,17 +22,12 @@ from appliance.s3.operations.owning import owner_and_acl
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire.errors import MissingContentLengthError
 from appliance.s3.wire.forwarding import answered_headers, forwarded_headers, forwarded_query
+from appliance.s3.wire.object_lock import BYPASS, OBJECT_LOCK, asks_for_bypass
 from appliance.s3.wire.operations import Operation as Op
 from appliance.s3.wire.options import system_headers, tags_of_header, user_metadata
+from appliance.s3.wire.xml.tree import parse_tree
 
 _BODILESS = frozenset({204, 304})
-OBJECT_LOCK = frozenset(
-    {
-        "x-amz-object-lock-mode",
-        "x-amz-object-lock-retain-until-date",
-        "x-amz-object-lock-legal-hold",
-    }
-)
 _REACHING_OUT = frozenset(
     {
         Op.PutBucketAnalyticsConfiguration,
@@ -43,7 +38,7 @@ _REACHING_OUT = frozenset(
     }
 )
 # Only a part of what a restore may ask for reaches out.
-_REACHING_OUT_ELEMENT = b"OutputLocation"
+_REACHING_OUT_ELEMENT = "outputlocation"
 FORWARDED = frozenset(
     {
         Op.GetBucketAccelerateConfiguration,
@@ -104,10 +99,20 @@ async def forwarded(call: Call) -> Response:
     document = b""
     if operation.method in {"PUT", "POST"}:
         document = await read_document(call)
-        reaching = operation is Op.RestoreObject and _REACHING_OUT_ELEMENT in document
+        reaching = operation is Op.RestoreObject and _restores_elsewhere(document)
         if reaching and call.identity.role is not Role.ADMIN:
             raise AccessDeniedError(bucket=call.bucket, key=call.key)
     return await streamed(call, forward_request(call, BytesBody(document)))
+
+
+def _restores_elsewhere(document: bytes) -> bool:
+    """Whether any element says so, in whatever encoding. Raises MalformedXmlError: what is not understood here, others might understand."""
+    if not document:
+        return False
+    nodes = [parse_tree(document, "RestoreRequest")]
+    for node in nodes:
+        nodes.extend(node.children)
+    return any(node.name.lower() == _REACHING_OUT_ELEMENT for node in nodes)
 
 
 def require_forwarding(call: Call, sentence: str) -> None:
@@ -119,12 +124,15 @@ def require_forwarding(call: Call, sentence: str) -> None:
 def forward_request(call: Call, body: Body) -> ForwardRequest:
     """Raises InvalidArgumentValueError for a version id that can be none."""
     _ = call.version_id
+    headers = forwarded_headers(call.headers)
+    if call.request.operation is Op.PutObjectRetention and asks_for_bypass(call.headers):
+        headers[BYPASS] = "true"
     return ForwardRequest(
         method=call.request.request.method,
         bucket=call.bucket,
         key=call.key,
         query=forwarded_query(call.query),
-        headers=forwarded_headers(call.headers),
+        headers=headers,
         body=body,
     )
 

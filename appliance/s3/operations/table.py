@@ -25,8 +25,9 @@ from appliance.s3.operations import (
 )
 from appliance.s3.operations.call import Call, Operate
 from appliance.s3.operations.encrypting import ENCRYPTED
-from appliance.s3.operations.forwarding import FORWARDED, OBJECT_LOCK, forwarded, put_locked
+from appliance.s3.operations.forwarding import FORWARDED, forwarded, put_locked
 from appliance.s3.wire.encryption import asks_for_customer_key
+from appliance.s3.wire.object_lock import OBJECT_LOCK
 from appliance.s3.wire.operations import Operation
 
 # What may be answered without waiting for anything; None from one of these means: ask the function below.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from appliance.model.errors import ApplianceError, NoSuchKeyError, PreconditionFailedError
 from appliance.model.names import check_key
 from appliance.model.objects import (
@@ -11,13 +13,14 @@ from appliance.model.objects import (
     DeleteTarget,
     ObjectInfo,
 )
-from appliance.plugin import Body
+from appliance.plugin import Body, bypassing_governance
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.owning import owned
 from appliance.s3.operations.payload import read_document, with_payload
 from appliance.s3.wire import headers as fields
 from appliance.s3.wire.errors import InvalidRequestError
+from appliance.s3.wire.object_lock import asks_for_bypass
 from appliance.s3.wire.options import refuse_unsupported
 from appliance.s3.wire.versions import checked_version_id, deleted_headers
 from appliance.s3.wire.xml import parse, render
@@ -46,7 +49,10 @@ async def delete_object(call: Call) -> Response:
     check_key(call.key)
     refuse_unsupported(call.headers)
     conditions = fields.conditions(call.headers)
-    deleted = await call.cache.delete(call.bucket, call.key, conditions, version_id=call.version_id)
+    with bypassing_governance(asks_for_bypass(call.headers)):
+        deleted = await call.cache.delete(
+            call.bucket, call.key, conditions, version_id=call.version_id
+        )
     return empty(204, deleted_headers(deleted))
 
 
@@ -57,10 +63,17 @@ async def delete_objects(call: Call) -> Response:
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
         )
     request = parse.parse_delete(await read_document(call))
+    with bypassing_governance(asks_for_bypass(call.headers)):
+        outcomes = await _deleted(call, request.objects)
+    return xml(render.delete_result(outcomes, quiet=request.quiet))
+
+
+async def _deleted(call: Call, objects: Sequence[DeleteItem]) -> list[DeleteOutcome]:
+    """An outcome each, in order."""
     gate = call.context.gate
     outcomes: dict[int, DeleteOutcome] = {}
     plain: list[tuple[int, DeleteTarget]] = []
-    for index, item in enumerate(request.objects):
+    for index, item in enumerate(objects):
         error = _item_error(item) or await gate.refusal_of_key(
             call.request, call.authentication, item.key, item.version_id
         )
@@ -78,8 +91,7 @@ async def delete_objects(call: Call) -> Response:
         found = await call.cache.delete_versions(call.bucket, targets)
         for (index, _), outcome in zip(plain, found, strict=True):
             outcomes[index] = outcome
-    ordered = [outcomes[index] for index in sorted(outcomes)]
-    return xml(render.delete_result(ordered, quiet=request.quiet))
+    return [outcomes[index] for index in sorted(outcomes)]
 
 
 def _has_digest(call: Call) -> bool:

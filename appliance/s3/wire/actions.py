@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from appliance.policy.access.acl import Permission
 from appliance.policy.access.decide import Need
+from appliance.s3.wire.object_lock import LEGAL_HOLD, RETENTION, asks_for_bypass
 from appliance.s3.wire.operations import Operation as Op
 from appliance.s3.wire.request import S3Request
 
@@ -192,6 +193,11 @@ _MAKES_OBJECT = frozenset({Op.PutObject, Op.CopyObject, Op.CreateMultipartUpload
 # Who may put an object may say whose it is to be: policies that want full control for the bucket's owner allow no more than PutObject.
 _SETS_ACL = Need(action="s3:PutObjectAcl", writes=True, implied=True)
 _SETS_TAGS = Need(action="s3:PutObjectTagging", writes=True, by_bucket=_WRITE)
+_RETAINS = Need(action="s3:PutObjectRetention", writes=True)
+_HOLDS = Need(action="s3:PutObjectLegalHold", writes=True)
+# Whether or not anything keeps the object: that is known to the upstream only.
+_BYPASSES = Need(action="s3:BypassGovernanceRetention", writes=True)
+_BYPASSING = frozenset({Op.PutObjectRetention, Op.DeleteObject})
 _DELETE = NEEDS[Op.DeleteObject][0]
 _DELETE_VERSION = Need(action="s3:DeleteObjectVersion", writes=True)
 LIST_NEED = NEEDS[Op.ListObjects][0]
@@ -208,6 +214,12 @@ def needs_of(request: S3Request) -> tuple[Need, ...]:
             needs += (_SETS_ACL,)
         if headers.get("x-amz-tagging"):
             needs += (_SETS_TAGS,)
+        if not RETENTION.isdisjoint(headers):
+            needs += (_RETAINS,)
+        if LEGAL_HOLD in headers:
+            needs += (_HOLDS,)
+    if request.operation in _BYPASSING and asks_for_bypass(request.headers):
+        needs += (_BYPASSES,)
     return needs
 
 

@@ -14,12 +14,14 @@ _PLAIN = frozenset(
     ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires",
      "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range"]
 )  # fmt: skip
-# Of the signature and the body's coding (the body goes on decoded and verified), and of owners and grants, which are accounts here.
+# Of the signature and the body's coding (the body goes on decoded and verified), and of owners and grants, which are accounts here. The
+# way past a retention goes on only with what was judged for it.
 _OWN = frozenset(
     f"x-amz-{name}"
     for name in (
-        "acl", "algorithm", "content-sha256", "credential", "date", "decoded-content-length", "expected-bucket-owner", "expires",
-        "sdk-checksum-algorithm", "security-token", "signature", "signedheaders", "source-expected-bucket-owner", "trailer",
+        "acl", "algorithm", "bypass-governance-retention", "content-sha256", "credential", "date", "decoded-content-length",
+        "expected-bucket-owner", "expires", "sdk-checksum-algorithm", "security-token", "signature", "signedheaders",
+        "source-expected-bucket-owner", "trailer",
     )
 )  # fmt: skip
 _OWN_PREFIXES = ("x-amz-grant-", "x-amz-copy-source", "x-amz-checksum-")

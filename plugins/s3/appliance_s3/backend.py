@@ -49,7 +49,7 @@ from appliance.plugin import (
     ObjectStream,
 )
 from appliance_s3.answers import Made, list_page, object_info, object_part
-from appliance_s3.deleting import delete_batch
+from appliance_s3.deleting import bypass, delete_batch
 from appliance_s3.multipart import MultipartOperations
 from appliance_s3.names import RESERVED
 from appliance_s3.reading import Wanted
@@ -179,7 +179,7 @@ class S3Backend(MultipartOperations):
         version_id: str = "",
     ) -> Deleted:
         place = with_version(self._names.written(bucket, key), version_id)
-        parameters: dict[str, Any] = dict(place)
+        parameters: dict[str, Any] = {**place, **bypass()}
         headers = await self._abilities.conditions(
             conditions, "conditional_delete", bucket, "DELETE"
         )

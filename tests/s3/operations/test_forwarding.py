@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
+from appliance.auth.credentials import make_credentials
 from appliance.s3.operations.forwarding import FORWARDED
 from appliance.s3.operations.table import OPERATIONS
 from appliance.s3.wire.listing import sealed_upload_id
-from tests.support.people import ALICE, BOB, As, people
+from tests.support.people import ALICE, BOB, As, People, people
 from tests.support.recording_upstream import KEYS, RecordingUpstream, recording_upstream
 from tests.support.s3_backends import make_backend
 from tests.support.s3_endpoint import ACCESS_KEY, SECRET_KEY, RunningEndpoint, running_endpoint
@@ -314,6 +317,141 @@ async def test_where_storage_does_not_encrypt_it_is_said(node: RunningEndpoint):
 
 
 # --- accounts -----------------------------------------------------------------------------------
+
+BYPASS = "x-amz-bypass-governance-retention"
+
+
+@asynccontextmanager
+async def hers_upstream(directory: Path) -> AsyncIterator[tuple[As, As, RecordingUpstream]]:
+    """Alice, whose bucket "hers" is kept by the upstream, and Bob."""
+    async with recording_upstream() as upstream:
+        upstream.answer("HEAD", "/hers", 404)
+        backend = make_backend(upstream.endpoint, *KEYS)
+        keys = people(ACCESS_KEY, SECRET_KEY)
+        async with running_endpoint(directory, backend=backend, credentials=keys) as node:
+            alice = As(node.url, ALICE)
+            await alice.create_bucket(Bucket="hers")
+            del upstream.answers["HEAD", "/hers"]
+            yield alice, As(node.url, BOB), upstream
+
+
+async def let(alice: As, *actions: str) -> None:
+    """Everybody may do this to Alice's objects."""
+    allowed = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": [f"s3:{name}" for name in actions],
+        "Resource": "arn:aws:s3:::hers/*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    await alice.put_bucket_policy(Bucket="hers", Policy=document)
+
+
+async def test_who_may_write_may_not_lock(tmp_path: Path):
+    until = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": "2099-01-01T00:00:00Z"}
+    hold = {"ObjectLockLegalHoldStatus": "ON"}
+    put = {"Bucket": "hers", "Key": "k", "Body": b"data"}
+    async with hers_upstream(tmp_path) as (alice, bob, upstream):
+        before = len(upstream.received)
+        for allowed, refused in (
+            (("PutObject",), (until, hold)),
+            (("PutObject", "PutObjectLegalHold"), (until, {**until, **hold})),
+            (("PutObject", "PutObjectRetention"), (hold, {**until, **hold})),
+        ):
+            await let(alice, *allowed)
+            for locks in refused:
+                assert await bob.code("put_object", **put, **locks) == "AccessDenied"
+        assert {sent.method for sent in upstream.received[before:]} <= {"HEAD"}
+        await let(alice, "PutObject", "PutObjectRetention", "PutObjectLegalHold")
+        assert await bob.code("put_object", **put, **until, **hold) == ""
+        assert upstream.last().headers["x-amz-object-lock-mode"] == "COMPLIANCE"
+
+
+async def test_going_past_a_retention_needs_leave_and_is_passed_on(tmp_path: Path):
+    name = {"Bucket": "hers", "Key": "k"}
+    retention = {"Retention": {"Mode": "GOVERNANCE", "RetainUntilDate": "2099-01-01T00:00:00Z"}}
+    both = {"Objects": [{"Key": "k", "VersionId": "v1"}, {"Key": "k2"}]}
+    past = {"BypassGovernanceRetention": True}
+    calls = (
+        ("put_object_retention", {**name, **retention}),
+        ("delete_object", {**name, "VersionId": "v1"}),
+    )
+    leave = ("PutObjectRetention", "DeleteObject", "DeleteObjectVersion")
+    gone = b"<DeleteResult><Deleted><Key>k</Key><VersionId>v1</VersionId></Deleted><Deleted><Key>k2</Key></Deleted></DeleteResult>"
+    async with hers_upstream(tmp_path) as (alice, bob, upstream):
+        upstream.answer("POST", "/hers?delete", 200, gone, Content_Type="application/xml")
+        await let(alice, *leave)
+        before = len(upstream.received)
+        for call, about in calls:
+            assert await bob.code(call, **about, **past) == "AccessDenied"
+        answer = await bob.delete_objects(Bucket="hers", Delete=both, **past)
+        assert [error["Code"] for error in answer["Errors"]] == ["AccessDenied"] * 2
+        assert {sent.method for sent in upstream.received[before:]} <= {"HEAD"}
+        for call, about in calls:
+            assert await bob.code(call, **about) == ""
+            assert BYPASS not in upstream.last().headers
+        await let(alice, *leave, "BypassGovernanceRetention")
+        for call, about in calls:
+            assert await bob.code(call, **about, **past) == ""
+            assert upstream.last().headers[BYPASS] == "true"
+        answer = await bob.delete_objects(Bucket="hers", Delete=both, **past)
+        assert (len(answer["Deleted"]), answer.get("Errors")) == (2, None)
+        assert upstream.last().headers[BYPASS] == "true"
+        await bob.delete_objects(Bucket="hers", Delete=both)
+        assert BYPASS not in upstream.last().headers
+
+
+async def test_what_means_nothing_of_a_lock_does_not_carry_the_way_past_it(pair):
+    node, upstream = pair
+    for target in ("/bucket/k?legal-hold=", "/bucket?object-lock="):
+        assert (await node.request("PUT", target, b"<X/>", {BYPASS: "true"})).status == 200
+        assert BYPASS not in upstream.last().headers
+
+
+async def test_where_nothing_is_locked_there_is_nothing_to_go_past(node: RunningEndpoint):
+    await node.call(node.s3.put_object, Bucket="bucket", Key="k", Body=b"1")
+    assert (await node.request("DELETE", "/bucket/k", b"", {BYPASS: "true"})).status == 204
+    assert (await node.request("HEAD", "/bucket/k")).status == 404
+
+
+RESTORE = "<RestoreRequest><OutputLocation><S3><BucketName>others</BucketName></S3></OutputLocation></RestoreRequest>"
+REACHING = {
+    "plain": (RESTORE.encode(), 403),
+    "UTF-16": (RESTORE.encode("utf-16"), 403),
+    "UTF-16, declared": (f'<?xml version="1.0" encoding="utf-16"?>{RESTORE}'.encode("utf-16"), 403),
+    "in a namespace": (
+        RESTORE.replace("OutputLocation", "a:OutputLocation")
+        .replace("<RestoreRequest>", '<RestoreRequest xmlns:a="http://a">')
+        .encode(),
+        403,
+    ),
+    "deep": (b"<RestoreRequest><A><OutputLocation/></A></RestoreRequest>", 403),
+    "an encoding that nobody knows": (RESTORE.encode("utf-32"), 400),
+    "an entity": (b"<!DOCTYPE a [<!ENTITY b 'c'>]><RestoreRequest/>", 400),
+    "another document": (b"<Restore/>", 400),
+    "no document": (b"nonsense", 400),
+}
+
+
+@pytest.mark.parametrize(("document", "status"), REACHING.values(), ids=REACHING)
+async def test_a_restore_does_not_reach_out(tmp_path: Path, document: bytes, status: int):
+    async with recording_upstream() as upstream:
+        backend = make_backend(upstream.endpoint, *KEYS)
+        root = msgspec.structs.replace(
+            make_credentials(ACCESS_KEY, SECRET_KEY),
+            identity=msgspec.structs.replace(ALICE.identity, access_key=ACCESS_KEY),
+        )
+        keys = People(root, ())
+        async with running_endpoint(tmp_path, backend=backend, credentials=keys) as node:
+            upstream.answer("HEAD", "/hers", 404)
+            assert (await node.request("PUT", "/hers")).status == 200
+            del upstream.answers["HEAD", "/hers"]
+            before = len(upstream.received)
+            reply = await node.request("POST", "/hers/k?restore", document)
+            assert (reply.status, len(upstream.received)) == (status, before)
+            for harmless in (b"", b"<RestoreRequest><Days>1</Days></RestoreRequest>"):
+                assert (await node.request("POST", "/hers/k?restore", harmless)).status == 200
+                assert upstream.last().body == harmless
 
 
 async def test_who_may_not_is_not_passed_on(tmp_path: Path):

@@ -63,3 +63,30 @@ def test_what_a_writer_says_besides_is_asked_for_too():
     copy = needs("PUT", "/b/k", x_amz_copy_source="/b/s", x_amz_acl="private")
     assert copy == [*put, "s3:PutObjectAcl"]
     assert needs("GET", "/b/k", x_amz_acl="private") == ["s3:GetObject"]
+
+
+MODE, UNTIL, HOLD = "x_amz_object_lock_mode", "x_amz_object_lock_retain_until_date", "x_amz_object_lock_legal_hold"  # fmt: skip
+BYPASS = "x_amz_bypass_governance_retention"
+
+
+def test_who_locks_what_it_writes_needs_leave_to_lock():
+    put = ["s3:PutObject"]
+    assert needs("PUT", "/b/k", **{MODE: "COMPLIANCE"}) == [*put, "s3:PutObjectRetention"]
+    assert needs("PUT", "/b/k", **{UNTIL: "2099-01-01"}) == [*put, "s3:PutObjectRetention"]
+    assert needs("PUT", "/b/k", **{HOLD: "ON"}) == [*put, "s3:PutObjectLegalHold"]
+    both = needs("POST", "/b/k?uploads", **{MODE: "GOVERNANCE", UNTIL: "2099", HOLD: "OFF"})
+    assert both == [*put, "s3:PutObjectRetention", "s3:PutObjectLegalHold"]
+    copy = needs("PUT", "/b/k", x_amz_copy_source="/b/s", **{HOLD: "ON"})
+    assert copy == [*put, "s3:PutObjectLegalHold"]
+    assert needs("GET", "/b/k", **{MODE: "COMPLIANCE"}) == ["s3:GetObject"]
+
+
+def test_who_goes_past_a_retention_needs_leave_for_that():
+    past = "s3:BypassGovernanceRetention"
+    for value in ("true", "True", "1", ""):
+        said = {BYPASS: value}
+        assert needs("DELETE", "/b/k", **said) == ["s3:DeleteObject", past]
+        assert needs("DELETE", "/b/k?versionId=1", **said) == ["s3:DeleteObjectVersion", past]
+        assert needs("PUT", "/b/k?retention", **said) == ["s3:PutObjectRetention", past]
+        assert needs("PUT", "/b/k", **said) == ["s3:PutObject"]  # it means nothing there
+    assert needs("DELETE", "/b/k", **{BYPASS: "False"}) == ["s3:DeleteObject"]
