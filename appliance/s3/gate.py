@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -36,6 +36,7 @@ from appliance.model.errors import (
 from appliance.model.objects import ObjectInfo
 from appliance.policy.access.acl import decode_acl
 from appliance.policy.access.bucket import BucketAccess, bucket_access
+from appliance.policy.access.conditions import Condition
 from appliance.policy.access.decide import (
     ALLOW,
     Allow,
@@ -87,11 +88,12 @@ class RefusedError(AccessDeniedError):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request and who makes it: what is judged."""
+    """A request and who makes it: what is judged. `held`: see `Facts`."""
 
     request: S3Request
     authentication: Authentication
     now_ns: int
+    held: MutableMapping[Condition, bool] | None = None
 
 
 class _Standing(msgspec.Struct, frozen=True):
@@ -162,7 +164,11 @@ class Gate:
     # --- judging -----------------------------------------------------------------------------
 
     def verdict(
-        self, request: S3Request, authentication: Authentication, now_ns: int
+        self,
+        request: S3Request,
+        authentication: Authentication,
+        now_ns: int,
+        held: MutableMapping[Condition, bool] | None = None,
     ) -> Verdict | None:
         """At once, from memory; None where only `admit` can tell. With `by_object`: as far as it does not depend on the object."""
         operation = request.operation
@@ -180,7 +186,7 @@ class Gate:
             return standing.settled if operation in OF_OBJECTS else ALLOW
         if _needs_tags(standing.bucket, request):
             return None
-        return self._judge(standing, Asked(request, authentication, now_ns))
+        return self._judge(standing, Asked(request, authentication, now_ns, held))
 
     def _judge(
         self,
@@ -203,7 +209,7 @@ class Gate:
         )
         verdict: Verdict = ALLOW
         for need in needs_of(request):
-            one = self._decide(standing, need, request.key, keys, found)
+            one = self._decide(standing, need, request.key, keys, found, asked.held)
             if not one:
                 return one
             if one.by_object:
@@ -217,6 +223,7 @@ class Gate:
         key: str,
         keys: RequestKeys,
         found: ObjectInfo | None,
+        held: MutableMapping[Condition, bool] | None = None,
     ) -> Verdict:
         bucket = keys.request.bucket
         return decide(
@@ -227,6 +234,7 @@ class Gate:
                 bucket=standing.bucket,
                 keys=keys,
                 object=None if found is None else ObjectAccess(found.owner, decode_acl(found.acl)),
+                held=held,
             )
         )
 
@@ -259,9 +267,10 @@ class Gate:
         authentication: Authentication,
         *,
         request_tags: Mapping[str, str] | None = None,
+        held: MutableMapping[Condition, bool] | None = None,
     ) -> Verdict:
         """What `admit` goes by. Raises what `missing` says of an object that is not there, where that is to be known."""
-        asked = Asked(request, authentication, self._world.now_ns())
+        asked = Asked(request, authentication, self._world.now_ns(), held)
         verdict = self.verdict(*asked_of(asked))
         if verdict is ALLOW:
             return verdict
@@ -280,13 +289,20 @@ class Gate:
         return verdict
 
     async def refusal_of_key(
-        self, request: S3Request, authentication: Authentication, key: str, version_id: str
+        self,
+        request: S3Request,
+        authentication: Authentication,
+        key: str,
+        version_id: str,
+        held: MutableMapping[Condition, bool] | None = None,
     ) -> RefusedError | None:
-        """Why a DeleteObjects may not have one of its keys, None if it may."""
+        """Why a DeleteObjects may not have one of its keys, None if it may. `held` is one for all keys of a request: see `Facts`."""
         if self._standing(authentication.identity, request.bucket).settled is not None:
             return None
+        # A thousand keys and a long policy: others have their turn between any two.
+        await trio.lowlevel.checkpoint()
         one = _deletes_key(request, key, version_id)
-        verdict = await self.judgement(one, authentication)
+        verdict = await self.judgement(one, authentication, held=held)
         return None if verdict else self._refused_error(one, verdict)
 
     def check_object(
@@ -381,8 +397,10 @@ def _version_id(request: S3Request) -> str:
     return request.query.get("versionId", "")
 
 
-def asked_of(asked: Asked) -> tuple[S3Request, Authentication, int]:
-    return asked.request, asked.authentication, asked.now_ns
+def asked_of(
+    asked: Asked,
+) -> tuple[S3Request, Authentication, int, MutableMapping[Condition, bool] | None]:
+    return asked.request, asked.authentication, asked.now_ns, asked.held
 
 
 def reads_source(request: S3Request, bucket: str, key: str, version_id: str) -> S3Request:

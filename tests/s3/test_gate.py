@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -189,3 +190,29 @@ def test_a_changed_account_is_judged_anew():
     assert not gate.verdict(delete, unsigned(""), 0)
     assert not gate.verdict(request("GET", "/"), unsigned(""), 0)
     assert ANONYMOUS.account_id == ""
+
+
+async def test_others_run_between_the_keys_of_one_request():
+    store = MemoryBucketSettings()
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::b/x*"}
+    await store.change("b", {"owner": BUCKET_OWNER.encode(), "policy": policy([deny])})
+    gate = Gate(Keeps(), store, None, Clock(), ROOT)
+    asked, who = request("POST", "/b?delete"), person(BUCKET_OWNER, Role.USER)
+    order: list[str] = []
+
+    async def judge() -> None:
+        for key in ("k", "x", "y"):
+            refused = await gate.refusal_of_key(asked, who, key, "", {})
+            order.append("refused" if refused else "allowed")
+
+    async def other() -> None:
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+            order.append("other")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(judge)
+        nursery.start_soon(other)
+    judged = [index for index, what in enumerate(order) if what != "other"]
+    assert [order[index] for index in judged] == ["allowed", "refused", "allowed"]
+    assert all(second - first > 1 for first, second in itertools.pairwise(judged))

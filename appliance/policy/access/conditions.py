@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from appliance.policy.access.errors import MalformedPolicyError
-from appliance.policy.access.keys import ANONYMOUS_USERID, NARROWING, Kind, key_kind
+from appliance.policy.access.keys import ANONYMOUS_USERID, NARROWING, Kind, key_kind, of_object
 from appliance.policy.access.patterns import PATTERN_CHARS_MAX, matcher
 
 # What is known about a request: the values of a condition key (as `key_kind` spells it), none where it has none.
@@ -35,7 +35,7 @@ _DATE = re.compile(
 _NARROW_BITS = {4: 8, 6: 32}
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True, eq=False):
     """One operator with one key. `fits`: one a value of the policy. `quantifier`: "", "any" or "all". `null`: of `Null`, what it says."""
 
     key: str
@@ -60,6 +60,14 @@ class Condition(msgspec.Struct, frozen=True):
             return all(self._one(value) for value in values)
         return any(self._one(value) for value in values)
 
+    def holds_once(self, keys: RequestKeys, held: MutableMapping[Condition, bool] | None) -> bool:
+        """`holds`, or what is noted in `held`, unless it may be another for another object of the same request."""
+        if held is None or of_object(self.key):
+            return self.holds(keys)
+        if self not in held:
+            held[self] = self.holds(keys)
+        return held[self]
+
     def _one(self, value: str) -> bool:
         return any(fits(value) for fits in self.fits) is not self.negated
 
@@ -79,7 +87,8 @@ def _equals(wanted: str) -> Fits:
 
 def _equals_ignore_case(wanted: str) -> Fits:
     folded = wanted.casefold()
-    return lambda value: value.casefold() == folded
+    # Folding makes longer, never shorter.
+    return lambda value: len(value) <= len(folded) and value.casefold() == folded
 
 
 def _numeric(compare: Callable[[float, float], bool]) -> Callable[[str], Fits]:

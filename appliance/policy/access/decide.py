@@ -12,13 +12,16 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-s3-evaluates-access-co
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+
 import msgspec
 
 from appliance.policy.access.acl import PRIVATE, Acl, Permission, permits
 from appliance.policy.access.actions import POLICY_ACTIONS
 from appliance.policy.access.bucket import BucketAccess
-from appliance.policy.access.conditions import RequestKeys
+from appliance.policy.access.conditions import Condition, RequestKeys
 from appliance.policy.access.document import Statement
+from appliance.policy.access.patterns import TooLongError
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -52,7 +55,10 @@ class ObjectAccess(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """`resource` is `bucket` or `bucket/key`. `object` is None while it is not known, or does not exist."""
+    """`resource` is `bucket` or `bucket/key`. `object` is None while it is not known, or does not exist.
+
+    `held`: for a request about many objects, one mapping for all: it notes what conditions come to that are not about the object.
+    """
 
     caller: Caller
     need: Need
@@ -60,6 +66,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     bucket: BucketAccess
     keys: RequestKeys
     object: ObjectAccess | None = None
+    held: MutableMapping[Condition, bool] | None = None
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -84,6 +91,7 @@ class Deny(msgspec.Struct, frozen=True):
 
 ALLOW = Allow()
 ALLOW_OWN = Allow(by_object=True)
+_TOO_LONG = Deny("the request has a name or header that is too long to be held against the policy")
 
 
 def decide(facts: Facts) -> Allow | Deny:
@@ -92,8 +100,12 @@ def decide(facts: Facts) -> Allow | Deny:
     owns_bucket = bool(caller.account_id) and caller.account_id == bucket.owner
     if caller.read_only and need.writes:
         return Deny("the account may only read")
-    denied, allowed = _by_policy(facts)
-    if denied is not None and not (need.action in POLICY_ACTIONS and (owns_bucket or caller.admin)):
+    repairs = need.action in POLICY_ACTIONS and (owns_bucket or caller.admin)
+    try:
+        denied, allowed = _by_policy(facts)
+    except TooLongError:
+        return ALLOW if repairs else _TOO_LONG
+    if denied is not None and not repairs:
         return Deny(f"denied by statement {denied.sid or '(without Sid)'} of the policy")
     if caller.admin or need.implied:
         return ALLOW
@@ -130,7 +142,7 @@ def _by_policy(facts: Facts) -> tuple[Statement | None, Statement | None]:
     if policy is None:
         return None, None
     denying, allowing = policy.about(facts.caller.account_id)
-    asked = (facts.need.action, facts.resource, facts.keys)
+    asked = (facts.need.action, facts.resource, facts.keys, facts.held)
     denied = next((one for one in denying if one.applies(*asked)), None)
     return denied, next((one for one in allowing if one.applies(*asked)), None)
 

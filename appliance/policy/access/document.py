@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,10 +20,12 @@ import msgspec
 from appliance.policy.access.actions import ACTIONS, matching_actions
 from appliance.policy.access.conditions import Condition, RequestKeys, parse_conditions
 from appliance.policy.access.errors import MalformedPolicyError
-from appliance.policy.access.patterns import PATTERN_CHARS_MAX, matcher
+from appliance.policy.access.patterns import PATTERN_CHARS_MAX, matcher, searched_chars
 
 POLICY_BYTES_MAX = 20 * 1024
 _STATEMENTS_MAX = 500
+# Per policy: each costs a step per character of the text that is matched.
+_SEARCHED_CHARS_MAX = 256
 _VERSIONS = frozenset({"2008-10-17", "2012-10-17"})
 _TOP = frozenset({"Version", "Id", "Statement"})
 _STATEMENT = frozenset(
@@ -70,12 +72,18 @@ class Statement(msgspec.Struct, frozen=True):
     conditions: tuple[Condition, ...]
     sid: str
 
-    def applies(self, action: str, resource: str, keys: RequestKeys) -> bool:
-        """To a request of somebody whom it is about."""
+    def applies(
+        self,
+        action: str,
+        resource: str,
+        keys: RequestKeys,
+        held: MutableMapping[Condition, bool] | None = None,
+    ) -> bool:
+        """To a request of somebody whom it is about. `held`: see `Facts`. Raises TooLongError."""
         return (
             action in self.actions
             and any(fits(resource) for fits in self.resources) is not self.other_resources
-            and all(condition.holds(keys) for condition in self.conditions)
+            and all(condition.holds_once(keys, held) for condition in self.conditions)
         )
 
     @property
@@ -144,6 +152,8 @@ def parse_policy(document: bytes, bucket: str, resolve: Resolve) -> Policy:
         json.dumps(tree, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise MalformedPolicyError("This policy contains invalid Json") from None
+    if sum(map(searched_chars, _strings(tree))) > _SEARCHED_CHARS_MAX:
+        raise MalformedPolicyError("Policy has too many characters beside ? between two *.")
     principals: dict[str, str] = {}
     statements = [_statement(element, bucket, resolve, principals) for element in _top(tree)]
     return Policy(document, principals, statements)
@@ -170,6 +180,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise MalformedPolicyError("A name occurs twice in one object of this policy.")
     return found
+
+
+def _strings(tree: Any) -> Iterator[str]:
+    """All but the names of fields."""
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, list | dict):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _strings(part)
 
 
 def _refuse_constant(_name: str) -> None:

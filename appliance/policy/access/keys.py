@@ -91,3 +91,8 @@ def key_kind(key: str) -> tuple[str, Kind] | None:
             return prefix + key[len(prefix) :], Kind.TEXT
     kind = KEYS.get(lower)
     return None if kind is None else (lower, kind)
+
+
+def of_object(key: str) -> bool:
+    """Whether a key (as `key_kind` spells it) may have another value for another object of the same request."""
+    return key == "s3:versionid" or key.startswith(EXISTING_TAG)

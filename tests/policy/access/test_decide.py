@@ -239,3 +239,70 @@ def test_reasons_name_the_statement(who):
     )
     assert not Deny("only for want of it", explicit=False)
     assert verdict == Deny("denied by statement Closed of the policy")
+
+
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+@pytest.mark.parametrize(
+    "caller", [Caller(OTHER), Caller(BUCKET_OWNER), Caller(THIRD, admin=True)], ids=str
+)
+def test_what_is_too_long_to_be_held_against_the_policy_is_refused(effect, caller):
+    statement = {
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"],
+    }
+    like = {"StringNotLike": {"aws:UserAgent": "a*b"}}
+    policy = parsed([{"Effect": effect, "Condition": like, **statement}])
+
+    def verdict(action: str, length: int) -> Any:
+        return decide(
+            Facts(
+                caller=caller,
+                need=Need(action=action, writes=True),
+                resource="b/k",
+                bucket=BucketAccess(owner=BUCKET_OWNER, policy=policy),
+                keys=lambda _key: ("x" * length,),
+            )
+        )
+
+    assert bool(verdict("s3:PutObject", 2048)) is (effect == "Allow")
+    assert verdict("s3:PutObject", 2049) == Deny(
+        "the request has a name or header that is too long to be held against the policy"
+    )
+    repairs = caller.admin or caller.account_id == BUCKET_OWNER
+    assert bool(verdict("s3:DeleteBucketPolicy", 2049)) is repairs
+
+
+def test_conditions_that_are_not_about_the_object_are_asked_once():
+    conditions = {
+        "StringLike": {"aws:UserAgent": "a*"},
+        "StringEquals": {"s3:ExistingObjectTag/t": "v", "s3:VersionId": "v"},
+    }
+    everything = {"Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::b/*"}
+    policy = parsed([{"Effect": "Deny", "Condition": conditions, **everything}])
+    asked: list[str] = []
+    held: dict[Any, bool] = {}
+
+    def keys(tag: str) -> Any:
+        def value(key: str) -> list[str]:
+            asked.append(key)
+            return ["abc"] if key == "aws:useragent" else [tag]
+
+        return value
+
+    def verdict(tag: str) -> Any:
+        return decide(
+            Facts(
+                caller=Caller(BUCKET_OWNER),
+                need=Need(action="s3:DeleteObject", writes=True),
+                resource="b/k",
+                bucket=BucketAccess(owner=BUCKET_OWNER, policy=policy),
+                keys=keys(tag),
+                held=held,
+            )
+        )
+
+    assert [bool(verdict(tag)) for tag in ("v", "w", "v")] == [False, True, False]
+    assert asked.count("aws:useragent") == 1
+    assert asked.count("s3:existingobjecttag/t") == 3
+    assert asked.count("s3:versionid") == 2

@@ -122,6 +122,8 @@ def test_the_good_one_is_good():
         ("C.ForSomeValues:StringEquals", {"s3:prefix": "x"}),
         ("C.BinaryEquals", {"s3:prefix": "eA=="}),
         ("C.ArnLike", {"aws:PrincipalArn": "bob"}),
+        ("C.StringLike", {"s3:prefix": ["*" + "a?" * 40 + f"{one}*" for one in range(4)]}),
+        ("S.Resource", ["arn:aws:s3:::b/*" + "?" * 150 + f"{one}*" for one in range(2)]),
     ],
 )
 def test_what_is_not_understood_is_refused(path, value):

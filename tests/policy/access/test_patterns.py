@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.policy.access.actions import ACTIONS, matching_actions
-from appliance.policy.access.patterns import matcher
+from appliance.policy.access.patterns import TEXT_CHARS_MAX, TooLongError, matcher, searched_chars
 from tests.support.access_reference import wild
 
 FEW = st.text(alphabet="ab*?/\n.\\", max_size=8)
@@ -29,6 +30,21 @@ def test_hostile_patterns_do_not_blow_up():
     assert not matcher("a*" * 50 + "b")("a" * 1024)
     assert not matcher("*a?" * 300 + "b")("a" * 1024)
     assert matcher("*a" * 500)("a" * 1024)
+
+
+@pytest.mark.parametrize("pattern", ["a", "*", "a*", "*a*", "*a", "?" * 9, "*a?*"])
+def test_texts_have_an_end(pattern):
+    matcher(pattern)("a" * TEXT_CHARS_MAX)
+    with pytest.raises(TooLongError):
+        matcher(pattern)("a" * (TEXT_CHARS_MAX + 1))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("a?", 0), ("a?*b?", 0), ("*ab*", 0), ("*a?*", 2), ("*a?*bcd*?*", 3), ("?*?*?", 1)],
+)
+def test_what_has_to_be_tried_everywhere_is_known(pattern, expected):
+    assert searched_chars(pattern) == expected
 
 
 def test_actions_are_known_by_name_and_pattern_in_any_case():
