@@ -218,6 +218,10 @@ class Uploads:
         try:
             answer = await self._sender.complete(where, parameters, expected)
         except NoSuchKeyError:
+            if "If-Match" in headers:
+                # Of an upload that is there, it is the object that is not.
+                await self._call(where, "list_parts", {**place, "MaxParts": 1})
+                raise
             raise NoSuchUploadError(bucket=where.bucket, key=where.key) from None
         except BackendUnavailableError:
             # radosgw 16.2 answers 500 if there is no such upload; and after a lost answer it may have been aborted meanwhile.
