@@ -152,20 +152,10 @@ class Verifier:
             claim = _claim_of_header(authorization, headers)
             _check_skew(claim.timestamp, now_s)
         elif query and is_presigned_v2(query):
-            credentials, signature = verify_presigned_v2(
-                method,
-                path,
-                query,
-                headers,
-                self._credentials,
-                now_s=now_s,
-                host_bucket=host_bucket,
-            )
-            return _of_version_2(credentials, signature, headers)
+            return self._verify_v2(method, path, query, headers, now_s, host_bucket)
         else:
             claim = _claim_of_query(query, authorization, headers, now_s)
-        signed = claim.signed_headers.split(";")
-        _check_signed_headers(signed, headers, claim)
+        _check_signed_headers(claim.signed_headers.split(";"), headers, claim)
         credentials, key = self._signing_key(claim)
         scope = claim.credential[len(credentials.access_key) + 1 :]
 
@@ -175,15 +165,7 @@ class Verifier:
         )
         text = string_to_sign(claim.timestamp, scope, request)
         if not equal(request_signature(key, text), claim.signature):
-            normal = canonical_request(
-                method,
-                normal_path(path),
-                normal_query(query),
-                headers,
-                claim.signed_headers,
-                claim.payload,
-            )
-            _check_normal(normal, claim, credentials.access_key, scope, key)
+            _check_normal(method, path, query, headers, claim, scope, key)
         self._keep(claim.credential, credentials, key)
         return Authentication(
             identity=credentials.identity,
@@ -193,6 +175,34 @@ class Verifier:
             signing_key=key,
             scope=scope,
             timestamp=claim.timestamp,
+        )
+
+    def _verify_v2(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        now_s: int,
+        host_bucket: str,
+    ) -> Authentication:
+        """A presigned request of Version 2: its body may be promised a digest, but no signed chunks."""
+        credentials, signature = verify_presigned_v2(
+            method, path, query, headers, self._credentials, now_s=now_s, host_bucket=host_bucket
+        )
+        payload = headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
+        if payload not in {UNSIGNED_PAYLOAD, STREAMING_UNSIGNED_TRAILER} and not _SHA256_HEX.match(
+            payload
+        ):
+            raise PayloadHashHeaderError(ArgumentName="x-amz-content-sha256", ArgumentValue=payload)
+        return Authentication(
+            identity=credentials.identity,
+            payload=payload,
+            presigned=True,
+            signature=signature,
+            signing_key=b"",
+            scope="",
+            timestamp="",
         )
 
     def _signing_key(self, claim: _Claim) -> tuple[Credentials, bytes]:
@@ -249,32 +259,24 @@ class Verifier:
         return access_key, date, region
 
 
-def _of_version_2(
-    credentials: Credentials, signature: str, headers: Mapping[str, str]
-) -> Authentication:
-    """A presigned request of Version 2: its body may be promised a digest, but no signed chunks."""
-    payload = headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD)
-    if payload not in {UNSIGNED_PAYLOAD, STREAMING_UNSIGNED_TRAILER} and not _SHA256_HEX.match(
-        payload
-    ):
-        raise PayloadHashHeaderError(ArgumentName="x-amz-content-sha256", ArgumentValue=payload)
-    return Authentication(
-        identity=credentials.identity,
-        payload=payload,
-        presigned=True,
-        signature=signature,
-        signing_key=b"",
-        scope="",
-        timestamp="",
-    )
-
-
-def _check_normal(normal: str, claim: _Claim, access_key: str, scope: str, key: bytes) -> None:
+def _check_normal(
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    claim: _Claim,
+    scope: str,
+    key: bytes,
+) -> None:
     """The second and last look, at the request as AWS would write it. Raises SignatureMismatchError."""
+    names, payload = claim.signed_headers, claim.payload
+    normal = canonical_request(
+        method, normal_path(path), normal_query(query), headers, names, payload
+    )
     text = string_to_sign(claim.timestamp, scope, normal)
     if not equal(request_signature(key, text), claim.signature):
         raise SignatureMismatchError(
-            AWSAccessKeyId=access_key,
+            AWSAccessKeyId=claim.credential.removesuffix(f"/{scope}"),
             StringToSign=text,
             SignatureProvided=claim.signature,
             CanonicalRequest=normal,
