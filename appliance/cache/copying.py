@@ -1,16 +1,31 @@
-"""Copies between backends: a reader as the body of a put."""
+"""Copies: what a backend is told of one within it, and a reader as the body of a put, for one between backends."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from appliance.cache.api import Reader
+from appliance.cache.plan.s3fifo import Name
+from appliance.cache.versions import is_version_name
 from appliance.model.checksums import Hasher, encode, new_hasher
 from appliance.model.errors import CorruptDataError
-from appliance.plugin import Body, Chunk, Digests
+from appliance.plugin import Backend, Body, Chunk, Digests
 from appliance.world import Lane, World
 
 _THREAD_BYTES = 64 * 1024
+
+
+def arguments_of_copy(
+    backend: Backend, source: Name, source_version_id: str, owner: str, acl: bytes
+) -> dict[str, Any]:
+    """Those arguments of `Backend.copy` that backends without versions or ACLs need not know."""
+    asked: dict[str, Any] = {}
+    if is_version_name(source):
+        asked["source_version_id"] = source_version_id
+    if backend.capabilities.acls:
+        asked |= {"owner": owner, "acl": acl}
+    return asked
 
 
 class ReaderBody(Body):

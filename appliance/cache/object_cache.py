@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 import trio
@@ -19,7 +18,7 @@ import trio
 from appliance.cache.api import Invalidation, Reader
 from appliance.cache.care import Care, ScrubReport
 from appliance.cache.coherence import Coherence, LocalCoherence
-from appliance.cache.copying import ReaderBody
+from appliance.cache.copying import ReaderBody, arguments_of_copy
 from appliance.cache.entry import Entry
 from appliance.cache.fetching import Fetcher
 from appliance.cache.forward import Forward
@@ -83,32 +82,26 @@ class ObjectCache(Forward):
         self._waits: dict[object, Callable[[str, str], Awaitable[None]]] = {}
         self._coherence = coherence or LocalCoherence(world, journal)
         marks = limits.watermarks(store.space()[1])
-        self._index = Index(journal, marks, open_files_max=limits.open_files_max)
+        self._index = index = Index(journal, marks, open_files_max=limits.open_files_max)
+        sources = [*sources, BackendSource()]
         self._fetcher = Fetcher(
-            world,
-            store,
-            self._index,
-            [*sources, BackendSource()],
-            read_ahead_bytes=limits.read_ahead_bytes,
+            world, store, index, sources, read_ahead_bytes=limits.read_ahead_bytes
         )
-        self._opener = Opener(
+        self._opener = opener = Opener(
             self._fetcher,
             self._coherence,
             on_foreign_change=lambda name, info: self._tell(name, "backend", info),
         )
-        self._writer = Writer(world, store, self._index, self._coherence, self._opener, self._tell)
-        self._writer.told = self._told
+        self._writer = Writer(world, store, index, self._coherence, opener, self._tell)
         self._care = Care(
-            world,
-            journal,
-            store,
-            self._index,
-            self._opener,
-            self._coherence,
-            self._versions,
-            limits,
+            world, journal, store, index, opener, self._coherence, self._versions, limits
         )
         self._nowait_hits = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        """What parts call back that were made before whom they call."""
+        self._writer.told = self._told
         self._index.on_unread = self._fetcher.cancel_unwanted
         self._index.on_settle = self._settle
 
@@ -284,21 +277,14 @@ class ObjectCache(Forward):
         route = self._routes.find(bucket)
         source = self._versions.version(source_bucket, source_key, source_version_id)
         if self._routes.find(source_bucket).backend is not route.backend:
-            reader = await self._open_version(source, source_version)
-            try:
+            with contextlib.closing(await self._open_version(source, source_version)) as reader:
                 put = options or await self._options_of(
                     source_bucket, source_key, source_version_id, reader.info
                 )
                 put = msgspec.structs.replace(put, owner=owner, acl=acl)
                 body = ReaderBody(self._world, reader, 0, reader.info.size, put.checksums)
                 return await self.put(bucket, key, body, put, conditions, origin=origin)
-            finally:
-                reader.close()
-        asked: dict[str, Any] = {}
-        if is_version_name(source):
-            asked["source_version_id"] = source_version_id
-        if route.backend.capabilities.acls:  # others need not know these arguments
-            asked |= {"owner": owner, "acl": acl}
+        asked = arguments_of_copy(route.backend, source, source_version_id, owner, acl)
         with self._distrusting(source, source_version):
             async with self._writer.write(route, (bucket, key), "copy", origin) as write:
                 info = await route.backend.copy(
@@ -363,8 +349,7 @@ class ObjectCache(Forward):
                     source_version=source_version,
                     **asked,
                 )
-        reader = await self._open_version(source, source_version)
-        try:
+        with contextlib.closing(await self._open_version(source, source_version)) as reader:
             wanted = range or ByteRange(0, reader.info.size)
             if wanted.end > reader.info.size:
                 raise InvalidArgumentError(
@@ -374,8 +359,6 @@ class ObjectCache(Forward):
                 )
             body = ReaderBody(self._world, reader, wanted.offset, wanted.length)
             return await backend.put_part(bucket, key, upload_id, number, body)
-        finally:
-            reader.close()
 
     async def complete_upload(
         self,

@@ -101,7 +101,7 @@ class Writer:
         unpublished: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator[Write]:
         """Around one mutation. The block calls `Write.done`; `unpublished` says whether the backend cannot have published anything yet."""
-        ticket = await self._begin(name, op, origin)
+        [ticket] = await self._begin([name], op, origin)
         write = Write(ticket)
         try:
             yield write
@@ -158,13 +158,7 @@ class Writer:
         """
         touched = [names_of(bucket, target.key, target.version_id) for target in targets]
         names = list(dict.fromkeys(name for group in touched for name in group))
-        tickets = await self._coherence.begin(names, "delete")
-        try:
-            for ticket in tickets:
-                await self._began(ticket, origin)
-        except BaseException:
-            await self._coherence.abort(*tickets)
-            raise
+        tickets = await self._begin(names, "delete", origin)
         try:
             if any(target.version_id for target in targets):
                 outcomes = await route.backend.delete_versions(bucket, targets)
@@ -191,14 +185,15 @@ class Writer:
 
     # --- before ------------------------------------------------------------------------
 
-    async def _begin(self, name: Name, op: str, origin: str) -> Ticket:
-        [ticket] = await self._coherence.begin([name], op)
+    async def _begin(self, names: Sequence[Name], op: str, origin: str) -> list[Ticket]:
+        tickets = await self._coherence.begin(names, op)
         try:
-            await self._began(ticket, origin)
+            for ticket in tickets:
+                await self._began(ticket, origin)
         except BaseException:
-            await self._coherence.abort(ticket)
+            await self._coherence.abort(*tickets)
             raise
-        return ticket
+        return tickets
 
     async def _began(self, ticket: Ticket, origin: str) -> None:
         """The name is suspect from here on."""
