@@ -89,13 +89,9 @@ async def _foundations(config: Config) -> AsyncIterator[Foundations]:
         _journal(data / "appliance.db", world, plugins) as journal,
         trio.open_nursery() as background,
     ):
-        cache = CheckedCache(
-            world,
-            journal,
-            Store(data),
-            wiring.make_routes(config, backends),
-            limits=wiring.cache_limits(config),
-        )
+        routes = wiring.make_routes(config, backends)
+        limits = wiring.cache_limits(config)
+        cache = CheckedCache(world, journal, Store(data), routes, limits=limits)
         accounts = open_accounts(config, data, journal, credentials, world)
         accounts.check_readable()
         background.start_soon(accounts.run)

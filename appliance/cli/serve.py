@@ -66,6 +66,10 @@ def serve(
         raise click.UsageError(
             "There is no backend: give BACKEND_URL, or [[backend]] in the configuration file."
         )
+    _run(config, config_file)
+
+
+def _run(config: Config, config_file: Path | None) -> None:
     as_json = config.log.format == "json" or (
         config.log.format == "auto" and not sys.stderr.isatty()
     )

@@ -172,10 +172,25 @@ _LOADER = botocore.loaders.create_loader()
 
 def make_client(settings: Settings) -> tuple[Any, Any]:
     """boto3's S3 client for these settings, and its credentials. We retry ourselves (we know what may be repeated), so it does not."""
+    session = _session(settings)
+    client = session.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        verify=settings.ca_bundle or settings.verify,
+        config=_client_config(settings),
+    )
+    # Typed as if handlers returned nothing; this event's may return new parameters.
+    client.meta.events.register("provide-client-params.s3", _take_headers)  # type: ignore[arg-type]
+    client.meta.events.register("before-call.s3", _add_headers)
+    client.meta.events.register("after-call.s3.ListObjectVersions", keep_order)
+    return client, session.get_credentials()
+
+
+def _session(settings: Settings) -> boto3.session.Session:
     keys = settings.credentials
     core = botocore.session.get_session()
     core.register_component("data_loader", _LOADER)
-    session = boto3.session.Session(
+    return boto3.session.Session(
         botocore_session=core,
         aws_access_key_id=keys.access_key or None,
         aws_secret_access_key=keys.secret_key or None,
@@ -183,34 +198,27 @@ def make_client(settings: Settings) -> tuple[Any, Any]:
         profile_name=keys.profile or None,
         region_name=settings.region,
     )
-    client = session.client(
-        "s3",
-        endpoint_url=settings.endpoint_url,
-        verify=settings.ca_bundle or settings.verify,
-        config=Config(
-            connect_timeout=settings.connect_timeout_s,
-            read_timeout=settings.read_timeout_s,
-            max_pool_connections=settings.max_connections * 2,
-            retries={"total_max_attempts": 1},
-            # Our parameters are typed already; checking them again costs 0.1 ms a call.
-            parameter_validation=False,
-            # We send checksums of our own where bytes are at hand; botocore would want to read a stream twice.
-            request_checksum_calculation="when_required",
-            response_checksum_validation=settings.checksums,  # type: ignore[arg-type]  # one of its words
-            tcp_keepalive=True,
-            user_agent_extra="cache-appliance",
-            s3={  # type: ignore[arg-type]  # the addressing style is one of its words
-                "addressing_style": settings.addressing_style,
-                # Signing a payload means reading it before it is sent. Small bodies carry a signed Content-MD5.
-                "payload_signing_enabled": False,
-            },
-        ),
+
+
+def _client_config(settings: Settings) -> Config:
+    return Config(
+        connect_timeout=settings.connect_timeout_s,
+        read_timeout=settings.read_timeout_s,
+        max_pool_connections=settings.max_connections * 2,
+        retries={"total_max_attempts": 1},
+        # Our parameters are typed already; checking them again costs 0.1 ms a call.
+        parameter_validation=False,
+        # We send checksums of our own where bytes are at hand; botocore would want to read a stream twice.
+        request_checksum_calculation="when_required",
+        response_checksum_validation=settings.checksums,  # type: ignore[arg-type]  # one of its words
+        tcp_keepalive=True,
+        user_agent_extra="cache-appliance",
+        s3={  # type: ignore[arg-type]  # the addressing style is one of its words
+            "addressing_style": settings.addressing_style,
+            # Signing a payload means reading it before it is sent. Small bodies carry a signed Content-MD5.
+            "payload_signing_enabled": False,
+        },
     )
-    # Typed as if handlers returned nothing; this event's may return new parameters.
-    client.meta.events.register("provide-client-params.s3", _take_headers)  # type: ignore[arg-type]
-    client.meta.events.register("before-call.s3", _add_headers)
-    client.meta.events.register("after-call.s3.ListObjectVersions", keep_order)
-    return client, session.get_credentials()
 
 
 def _take_headers(params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
