@@ -1,9 +1,9 @@
 """Requests beyond what node or account may have are answered 503 SlowDown, after the signature was verified and before anything is done.
 
 After, because nobody may use up the share of another account, or keep the node from knowing its root: the root has no share of its own
-and is held to the node's limit only. Who sends no credentials shares the account name "anonymous". So do browsers' forms until their signer
-is known, which is when most of the request is here; then they are charged to the signer, too. A request is in flight until its operation has
-ended, and one whose body streams until the last byte is out.
+and is held to the node's limit only. Who sends no credentials shares the account name "anonymous". So do browsers' forms until their
+signer is known, which is when most of the request is here; then they are charged to the signer, too. A request is in flight until its
+operation has ended, and one whose body streams until the last byte is out.
 """
 
 from __future__ import annotations
