@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 import trio
 
 from appliance.assembly import accounts as assembly
@@ -36,7 +35,7 @@ from appliance.auth.accounts.commands import (
 )
 from appliance.auth.identity import Role
 from appliance.cli.accounts_view import accounts_table
-from appliance.cli.options import absolute, config_option, load_config, override
+from appliance.cli.options import node_config, node_options, show
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,22 +48,29 @@ def accounts_group() -> None:
     """Accounts, their roles and access keys. Works while the node runs, which learns of it at once, and while it is stopped."""
 
 
-def _node_options(function: F) -> F:
-    data = click.option("--data", metavar="DIR", help="The node's data directory.")
-    as_json = click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
-    return config_option(data(as_json(function)))
-
-
 def _new_key_options(function: F) -> F:
-    access_key = click.option(
-        "--new-access-key", "new_access_key", default="", help="Instead of a random one."
+    access_key = _new_access_key("--new-access-key")
+    return access_key(_secret_option(function))
+
+
+def _first_key_options(function: F) -> F:
+    # The account has no other key that could be meant.
+    access_key = _new_access_key("--access-key", "--new-access-key")
+    return access_key(_secret_option(function))
+
+
+def _new_access_key(*names: str) -> Callable[[F], F]:
+    return click.option(
+        *names, "new_access_key", default="", metavar="KEY", help="Instead of a random one."
     )
-    secret = click.option(
+
+
+def _secret_option(function: F) -> F:
+    return click.option(
         "--secret-stdin",
         is_flag=True,
         help=f"Read the new secret key from standard input (or set {NEW_SECRET_VARIABLE}); else a random one.",
-    )
-    return access_key(secret(function))
+    )(function)
 
 
 def _user_options(function: F) -> F:
@@ -89,8 +95,8 @@ _key_option = click.option(
 @click.option("--email", default="", help="Grants may name the account by it.")
 @click.option("--id", "account_id", default="", metavar="HEX", help="Canonical id of 64 digits.")
 @_user_options
-@_new_key_options
-@_node_options
+@_first_key_options
+@node_options
 def add(
     name: str,
     role: str,
@@ -119,7 +125,7 @@ def add(
 
 @accounts_group.command("list")
 @click.argument("name", default="")
-@_node_options
+@node_options
 def list_command(name: str, **node: Any) -> None:
     """Show all accounts, or NAME: keys, states, times of last use; no secrets."""
     _run(List(name=name), **node)
@@ -131,7 +137,7 @@ def list_command(name: str, **node: Any) -> None:
 @click.option("--email", help='"" takes it away.')
 @_user_options
 @click.option("--no-user", is_flag=True, help="Touch files as the appliance itself.")
-@_node_options
+@node_options
 def modify(
     name: str,
     role: str | None,
@@ -161,7 +167,7 @@ def modify(
 @accounts_group.command()
 @click.argument("name")
 @_key_option
-@_node_options
+@node_options
 def disable(name: str, access_key: str, **node: Any) -> None:
     """Stop an account's keys, or one key, from working, at once."""
     _run(Switch(name=name, access_key=access_key, disabled=True), **node)
@@ -170,7 +176,7 @@ def disable(name: str, access_key: str, **node: Any) -> None:
 @accounts_group.command()
 @click.argument("name")
 @_key_option
-@_node_options
+@node_options
 def enable(name: str, access_key: str, **node: Any) -> None:
     """Take `disable` back."""
     _run(Switch(name=name, access_key=access_key, disabled=False), **node)
@@ -181,7 +187,7 @@ def enable(name: str, access_key: str, **node: Any) -> None:
 @_key_option
 @click.option("--keep", is_flag=True, help="Let the former keys go on working: add one.")
 @_new_key_options
-@_node_options
+@node_options
 def rotate(
     name: str, access_key: str, keep: bool, new_access_key: str, secret_stdin: bool, **node: Any
 ) -> None:
@@ -195,7 +201,7 @@ def rotate(
 @accounts_group.command()
 @click.argument("name")
 @_key_option
-@_node_options
+@node_options
 def remove(name: str, access_key: str, **node: Any) -> None:
     """Remove an account with all its keys, or one key. What the account owns stays, and is an admin's to give away."""
     _run(Remove(name=name, access_key=access_key), **node)
@@ -205,15 +211,13 @@ def remove(name: str, access_key: str, **node: Any) -> None:
 
 
 def _run(command: Command, *, config_file: Path | None, data: str | None, as_json: bool) -> None:
-    overrides: dict[str, Any] = {}
-    override(overrides, "node.data", absolute(data))
-    config = load_config(config_file, overrides)
+    config = node_config(config_file, data)
     answer = assembly.ask_running(Path(config.node.data), command)
     if answer is None:
         answer = trio.run(assembly.perform_offline, config, command)
     if isinstance(answer, Refused):
         raise click.ClickException(answer.reason)
-    click.echo(_json(answer) if as_json else _text(answer), nl=False)
+    show(answer, _text(answer), as_json=as_json)
 
 
 def _text(answer: Answer) -> str:
@@ -230,10 +234,6 @@ def _text(answer: Answer) -> str:
             return "".join(f"{line}\n" for line in lines)
         case Done() | Refused():
             return f"{answer.sentence if isinstance(answer, Done) else answer.reason}\n"
-
-
-def _json(answer: Answer) -> str:
-    return msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n"
 
 
 def _pair(access_key: str, secret_stdin: bool) -> Pair:

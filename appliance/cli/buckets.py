@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-import msgspec
 
 from appliance.assembly import buckets as assembly
 from appliance.assembly.buckets import Answer, BucketView, Command, Give, Listed, Refused
 from appliance.assembly.buckets import List as ListBuckets
-from appliance.cli.options import absolute, config_option, load_config, override
-
-F = TypeVar("F", bound=Callable[..., Any])
+from appliance.cli.options import node_config, node_options, show
 
 _HEADINGS = ("BUCKET", "OWNER", "POLICY", "PUBLIC")
 
@@ -24,14 +20,8 @@ def buckets_group() -> None:
     """Whose the buckets are. Asks the node that runs on the data directory."""
 
 
-def _node_options(function: F) -> F:
-    data = click.option("--data", metavar="DIR", help="The node's data directory.")
-    as_json = click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
-    return config_option(data(as_json(function)))
-
-
 @buckets_group.command("list")
-@_node_options
+@node_options
 def list_(**node: Any) -> None:
     """All buckets: owner, whether there is a policy, whether somebody unknown may do something there."""
     _run(ListBuckets(), **node)
@@ -40,24 +30,18 @@ def list_(**node: Any) -> None:
 @buckets_group.command()
 @click.argument("bucket")
 @click.argument("account")
-@_node_options
+@node_options
 def give(bucket: str, account: str, **node: Any) -> None:
     """Make ACCOUNT (a name or canonical id) the owner of BUCKET. Objects that are not somebody else's become its, too."""
     _run(Give(bucket=bucket, account=account), **node)
 
 
 def _run(command: Command, *, config_file: Path | None, data: str | None, as_json: bool) -> None:
-    overrides: dict[str, Any] = {}
-    override(overrides, "node.data", absolute(data))
-    config = load_config(config_file, overrides)
+    config = node_config(config_file, data)
     answer = assembly.ask(Path(config.node.data), command)
     if isinstance(answer, Refused):
         raise click.ClickException(answer.reason)
-    click.echo(_json(answer) if as_json else _text(answer), nl=False)
-
-
-def _json(answer: Answer) -> str:
-    return msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n"
+    show(answer, _text(answer), as_json=as_json)
 
 
 def _text(answer: Answer) -> str:

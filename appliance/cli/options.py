@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from appliance.config import Config, load
 from appliance.model.errors import ConfigError
@@ -27,6 +28,26 @@ def config_option(function: F) -> F:
         envvar="APPLIANCE_CONFIG",
         help=f"TOML file; {DEFAULT_FILE} where it exists.",
     )(function)
+
+
+def node_options(function: F) -> F:
+    """Of commands to a node: which one, and how the answer is shown."""
+    data = click.option("--data", metavar="DIR", help="The node's data directory.")
+    as_json = click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
+    return config_option(data(as_json(function)))
+
+
+def node_config(config_file: Path | None, data: str | None) -> Config:
+    """The configuration of the node that `node_options` name."""
+    overrides: dict[str, Any] = {}
+    override(overrides, "node.data", absolute(data))
+    return load_config(config_file, overrides)
+
+
+def show(answer: msgspec.Struct, text: str, *, as_json: bool) -> None:
+    """What a node answered, in words or as JSON."""
+    shown = msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n" if as_json else text
+    click.echo(shown, nl=False)
 
 
 def override(tables: dict[str, Any], key: str, value: object) -> None:

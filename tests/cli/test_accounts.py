@@ -91,13 +91,14 @@ def test_a_new_secret_is_shown_once_for_people_too(stopped):
 
 
 def test_a_given_secret_comes_from_standard_input_or_the_environment(stopped):
-    first = stopped.json("add", "a", "--secret-stdin", stdin=f"{SECRET}\n")
-    second = stopped.json("add", "b", APPLIANCE_NEW_SECRET_KEY=SECRET)
+    first = stopped.json("add", "a", "--access-key", "FIRST", "--secret-stdin", stdin=f"{SECRET}\n")
+    second = stopped.json("add", "b", "--new-access-key", "SECOND", APPLIANCE_NEW_SECRET_KEY=SECRET)
     third = stopped.json(
         "rotate", "b", "--new-access-key", "GIVEN", APPLIANCE_NEW_SECRET_KEY=SECRET
     )
     assert {one["secret_key"] for one in (first, second, third)} == {SECRET}
-    assert third["access_key"] == "GIVEN"
+    given = [one["access_key"] for one in (first, second, third)]
+    assert given == ["FIRST", "SECOND", "GIVEN"]
     assert "Give --secret-stdin or" in stopped.run(
         "add", "c", "--secret-stdin", stdin=SECRET, status=2, APPLIANCE_NEW_SECRET_KEY=SECRET
     )
