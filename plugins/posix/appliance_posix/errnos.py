@@ -14,7 +14,6 @@ from appliance.model.errors import (
     BackendUnavailableError,
     InvalidKeyError,
     KeyTooLongError,
-    NoSuchBucketError,
     StorageFullError,
 )
 
@@ -73,7 +72,3 @@ def translated(bucket: str = "", key: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise domain_error(error, bucket, key) from error
-
-
-def no_such_bucket(bucket: str) -> NoSuchBucketError:
-    return NoSuchBucketError(bucket=bucket)
