@@ -155,8 +155,7 @@ def remove_past(bucket: Bucket, key: str, *entries: Past) -> None:
                     if (
                         stat.st_nlink == 1
                     ):  # else it is the current version, too, and needs its sidecar
-                        with contextlib.suppress(metadata.VanishedSidecarError):
-                            record = metadata.load(bucket, fd, stat, key)
+                        record = metadata.load(bucket, fd, stat, key, partly=True)
                     os.unlink(past.name, dir_fd=directory)
                     metadata.forget(bucket, stat.st_ino, record)
                 finally:

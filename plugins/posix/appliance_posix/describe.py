@@ -58,7 +58,7 @@ class Describer:
         return info_of(key, stat, None, version_id=self._bucket.version_id(stat, None))
 
     def _look_again(self, key: str) -> ObjectInfo | None:
-        found = find(self._bucket, key, locate(key))
+        found = find(self._bucket, key, locate(key), partly=True)
         if found is None:
             return None
         with found:

@@ -62,7 +62,7 @@ def _make_parent(bucket: Bucket, key: str, directory: bytes, names: set[str]) ->
 def _step_aside(bucket: Bucket, key: str) -> bool:
     """Move an object from its plain place to its escaped one; False if none was there. Its lock is held."""
     location = locate(key)
-    found = find(bucket, key, location)
+    found = find(bucket, key, location, partly=True)
     if found is None:
         return False
     with found:

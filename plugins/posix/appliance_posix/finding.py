@@ -16,7 +16,8 @@ from appliance.model.objects import NULL_VERSION, Versioning
 from appliance_posix import history
 from appliance_posix.bucket import Bucket
 from appliance_posix.keypath import locate
-from appliance_posix.objects import Found, find
+from appliance_posix.metadata import VanishedSidecarError
+from appliance_posix.objects import Found, find, lost_metadata
 
 _LOOKS = 16
 
@@ -76,7 +77,10 @@ def _past(bucket: Bucket, key: str, current: Found | None, version_id: str) -> h
 
 
 def _open(bucket: Bucket, key: str, past: history.Past) -> Found | None:
-    found = history.open_past(bucket, key, past)
+    try:
+        found = history.open_past(bucket, key, past, partly=False)
+    except VanishedSidecarError:
+        raise lost_metadata(key) from None
     if found is None:
         return None
     try:

@@ -134,9 +134,9 @@ def look(bucket: Bucket, key: str, current: Found | None) -> list[Past]:
     return counting(everything(bucket, key), current)
 
 
-def open_past(bucket: Bucket, key: str, past: Past) -> Found | None:
-    """An old version (or marker), open; None if it is gone."""
-    return open_place(bucket, key, past.place(key), archived_as=past.version_id)
+def open_past(bucket: Bucket, key: str, past: Past, *, partly: bool = True) -> Found | None:
+    """An old version (or marker), open; None if it is gone. VanishedSidecarError unless it is wanted `partly`, too."""
+    return open_place(bucket, key, past.place(key), archived_as=past.version_id, partly=partly)
 
 
 def check_intact(bucket: Bucket, found: Found) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from typing import TypeGuard
 
@@ -27,6 +28,7 @@ SIDECAR = b"sidecar"
 # ext4 gives a file one block for all xattrs; leave some for others (ACLs, SELinux labels).
 INLINE_MAX = 3072
 RECORD_MAX = 4 << 20
+_TOKEN = re.compile(r"[0-9a-f]{16}\Z")
 _TOO_LARGE = {errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EFBIG, errno.EDQUOT}
 _NO_XATTR = {errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTSUP}
 
@@ -35,31 +37,40 @@ class VanishedSidecarError(Exception):
     """The sidecar of a record is gone: the object was replaced meanwhile; look again."""
 
 
-def load(bucket: Bucket, fd: int, stat: os.stat_result, key: str) -> Record | None:
-    """The whole record of an open file. Raises VanishedSidecarError."""
+def load(
+    bucket: Bucket, fd: int, stat: os.stat_result, key: str, *, partly: bool = False
+) -> Record | None:
+    """The whole record of an open file. Raises VanishedSidecarError; with `partly`, what the xattr says does where the rest is lost."""
     record = None
     if not bucket.volume.features.xattrs:
         record = _load_by_key(bucket, stat, key)
-        if record is None and os.fstat(fd).st_nlink == 0:
+        if record is None and not partly and os.fstat(fd).st_nlink == 0:
             raise VanishedSidecarError
     record = record or load_inline(fd) or _load_by_key(bucket, stat, key)
     if record is None or not record.spilled:
         return record
     whole = read_sidecar(bucket, _spill_name(stat.st_ino, record.spilled))
+    if whole is None and partly:
+        return record
     if whole is None:
         raise VanishedSidecarError
     return changed(whole, fingerprint=record.fingerprint, spilled=record.spilled)
 
 
 def load_inline(fd: int | bytes) -> Record | None:
-    """What the xattr of a file says (ETag and fingerprint at least); None without one."""
+    """What the xattr of a file says (ETag and fingerprint at least); None without one.
+
+    Whoever owns the file can write it: it is as good as the file's bytes, but a token that is none could be a path.
+    """
     try:
         raw = os.getxattr(fd, XATTR, follow_symlinks=isinstance(fd, int))
     except OSError as error:
         if error.errno in _NO_XATTR:
             return None
         raise
-    return unpack(raw)
+    record = unpack(raw)
+    forged = record is not None and record.spilled and not _TOKEN.match(record.spilled)
+    return None if forged else record
 
 
 def save(bucket: Bucket, fd: int, stat: os.stat_result, record: Record, key: str) -> Record:

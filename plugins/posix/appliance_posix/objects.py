@@ -78,29 +78,48 @@ class Found:
         return self.record is not None and self.info.etag == self.record.etag
 
 
-def find(bucket: Bucket, key: str, location: Location) -> Found | None:
-    """The object, open; None if there is none. Raises OSError."""
-    for _ in range(_LOOKS):
+def find(bucket: Bucket, key: str, location: Location, *, partly: bool = False) -> Found | None:
+    """The object, open; None if there is none. Raises OSError, ConflictError.
+
+    `partly`: for who lists, replaces or removes it, which a lost sidecar must not prevent.
+    """
+    for look in range(_LOOKS + partly):
         try:
-            for place in location.places():
-                found = open_place(bucket, key, place)
-                if found is not None:
-                    return found
+            # Sixteen replacements between two system calls: the sidecar is lost rather than late.
+            return _look(bucket, key, location, partly=look == _LOOKS)
         except metadata.VanishedSidecarError:
             continue
-        return None
-    # Sixteen replacements between two system calls: the sidecar is lost rather than late.
-    raise ConflictError("The object's metadata is being replaced; try again.", key=key)
+    raise lost_metadata(key)
 
 
-def open_place(bucket: Bucket, key: str, place: Place, *, archived_as: str = "") -> Found | None:
-    """What lies at a place, if it is a regular file: the current version, or the old one of the id `archived_as`."""
+def lost_metadata(key: str) -> ConflictError:
+    return ConflictError(
+        "The object's metadata is being replaced, or its sidecar file is lost: try again, or write the object anew.",
+        key=key,
+    )
+
+
+def _look(bucket: Bucket, key: str, location: Location, *, partly: bool) -> Found | None:
+    for place in location.places():
+        found = open_place(bucket, key, place, partly=partly)
+        if found is not None:
+            return found
+    return None
+
+
+def open_place(
+    bucket: Bucket, key: str, place: Place, *, archived_as: str = "", partly: bool = False
+) -> Found | None:
+    """What lies at a place, if it is a regular file: the current version, or the old one of the id `archived_as`.
+
+    Raises VanishedSidecarError, unless the caller is content with a part of what is known (`metadata.load`).
+    """
     fd = _open_regular(bucket, place)
     if fd < 0:
         return None
     try:
         stat = os.fstat(fd)
-        record = metadata.load(bucket, fd, stat, key)
+        record = metadata.load(bucket, fd, stat, key, partly=partly)
         return Found(
             key,
             place,

@@ -104,7 +104,7 @@ def _publish_locked(
     location = locate(key)
     around.before()
     with contextlib.ExitStack() as stack:
-        current = find(bucket, key, location)
+        current = find(bucket, key, location, partly=True)
         if current is not None:
             stack.enter_context(current)
         check_write(bucket, key, conditions, current)

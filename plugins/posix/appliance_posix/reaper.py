@@ -19,7 +19,7 @@ from appliance_posix.beneath import DIRECTORY, open_beneath
 from appliance_posix.bucket import Bucket
 from appliance_posix.history import everything, open_past
 from appliance_posix.keypath import locate
-from appliance_posix.metadata import SIDECAR, VanishedSidecarError, read_sidecar
+from appliance_posix.metadata import SIDECAR, read_sidecar
 from appliance_posix.objects import Found, find
 from appliance_posix.private import PRIVATE
 from appliance_posix.staging import STAGING
@@ -117,14 +117,13 @@ def _is_orphan(bucket: Bucket, name: bytes) -> bool:
 
 def _files_of(bucket: Bucket, key: str) -> Iterator[Found]:
     """The current version, then the old ones."""
-    current = find(bucket, key, locate(key))
+    current = find(bucket, key, locate(key), partly=True)
     if current is not None:
         yield current
     for past in everything(bucket, key):
-        with contextlib.suppress(VanishedSidecarError):
-            found = open_past(bucket, key, past)
-            if found is not None:
-                yield found
+        found = open_past(bucket, key, past)
+        if found is not None:
+            yield found
 
 
 def _names(directory: int | None) -> list[bytes]:

@@ -73,7 +73,7 @@ def remove(
 
     def change(names: set[str]) -> Deleted:
         with contextlib.ExitStack() as stack:
-            current = find(bucket, key, locate(key))
+            current = find(bucket, key, locate(key), partly=True)
             if current is not None:
                 stack.enter_context(current)
             removal = _Removal(bucket, key, current, conditions, names)

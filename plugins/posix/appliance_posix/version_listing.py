@@ -161,7 +161,7 @@ def versions_of(bucket: Bucket, key: str) -> list[ObjectVersion]:
 
 
 def _current(bucket: Bucket, key: str) -> str:
-    found = find(bucket, key, locate(key))
+    found = find(bucket, key, locate(key), partly=True)
     if found is None:
         return ""
     with found:
@@ -171,7 +171,7 @@ def _current(bucket: Bucket, key: str) -> str:
 def _look(bucket: Bucket, key: str) -> tuple[str, list[ObjectVersion]]:
     """The version token of the current one ("" for none) and everything."""
     versions = []
-    found = find(bucket, key, locate(key))
+    found = find(bucket, key, locate(key), partly=True)
     try:
         if found is not None:
             versions.append(ObjectVersion(info=found.info, latest=True))
