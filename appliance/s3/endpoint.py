@@ -105,24 +105,11 @@ class S3Endpoint:
         self._world = world
         self._settings = settings
         self._host_id = base64.b64encode(world.token_bytes(24)).decode("ascii")
-        settings_of_buckets = bucket_settings or MemoryBucketSettings()
+        bucket_settings = bucket_settings or MemoryBucketSettings()
         root = credentials.named(ROOT_NAME)
-        self._gate = Gate(
-            cache, settings_of_buckets, credentials, world, root.account_id if root else ""
-        )
-        self._context = Context(
-            cache=cache,
-            world=world,
-            settings=settings,
-            secret=secret or world.token_bytes(32),
-            host_id=self._host_id,
-            accounts=credentials,
-            bucket_settings=settings_of_buckets,
-            gate=self._gate,
-            spawn=self._spawn,
-            admit=self._admit,
-            verify_form=functools.partial(self._verify_form, credentials),
-        )
+        root_id = root.account_id if root else ""
+        self._gate = Gate(cache, bucket_settings, credentials, world, root_id)
+        self._context = self._make_context(cache, credentials, secret, bucket_settings)
         self._background: trio.Nursery | None = None
         self._operations = operations
         self._verifier = Verifier(credentials, region=settings.region)
@@ -136,6 +123,28 @@ class S3Endpoint:
         self._common = b""
         self._serving = False
         self._ended = trio.Event()
+
+    def _make_context(
+        self,
+        cache: Cache,
+        credentials: CredentialStore,
+        secret: bytes | None,
+        bucket_settings: BucketSettings,
+    ) -> Context:
+        """What operations get of this endpoint."""
+        return Context(
+            cache=cache,
+            world=self._world,
+            settings=self._settings,
+            secret=secret or self._world.token_bytes(32),
+            host_id=self._host_id,
+            accounts=credentials,
+            bucket_settings=bucket_settings,
+            gate=self._gate,
+            spawn=self._spawn,
+            admit=self._admit,
+            verify_form=functools.partial(self._verify_form, credentials),
+        )
 
     def replace_tls(self, tls: ssl.SSLContext) -> None:
         """Use this certificate from the next connection on; those that are open keep theirs. Only where the endpoint speaks TLS."""
