@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import Any
 
@@ -215,4 +214,5 @@ async def test_others_run_between_the_keys_of_one_request():
         nursery.start_soon(other)
     judged = [index for index, what in enumerate(order) if what != "other"]
     assert [order[index] for index in judged] == ["allowed", "refused", "allowed"]
-    assert all(second - first > 1 for first, second in itertools.pairwise(judged))
+    # Tasks that can run do so once a round, in any order: only of every other round is it certain who ran between.
+    assert judged[2] - judged[0] > 2
