@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from appliance.model.errors import BackendError, InvalidPartError
+from appliance.model.errors import BackendError, ConflictError, InvalidPartError, NoSuchUploadError
 from appliance.model.objects import CompletedPart, ListRequest, PutOptions, Versioning
 from appliance.plugin import BytesBody
 from appliance_posix.backend import PosixBackend
@@ -136,3 +136,47 @@ def test_where_the_filesystem_keeps_no_modes_nothing_is_concluded_from_them(root
     assert Own(frozenset({0}), 0, modes=False).accepts(stat)
     assert not Own(frozenset({0}), 0, modes=True).accepts(stat)
     assert not Own(frozenset({1234}), 1234, modes=True).accepts(stat)
+
+
+async def test_what_is_no_file_is_not_waited_for(backend, private):
+    """Opening a FIFO waits for a writer: without O_NONBLOCK these hang."""
+    large = {f"name-{number}": "v" * 300 for number in range(12)}
+    await backend.put_versioning("bucket", Versioning.ENABLED)
+    first = await put(backend, "k", b"first")
+    await put(backend, "k", b"second")
+    await put(backend, "large", metadata=large)
+    upload_id, parts = await begun(backend)
+    await backend.compare_and_swap("register", None, b"value")
+
+    def instead(path: Path) -> None:
+        path.unlink()
+        os.mkfifo(path)
+
+    upload = private / "uploads" / upload_id
+    instead(upload / "00001")
+    with pytest.raises(InvalidPartError):
+        await backend.complete_upload("bucket", "k", upload_id, parts)
+    part = await backend.put_part("bucket", "k", upload_id, 1, BytesBody(b"again"))
+    (data,) = (path for path in upload.glob("data.*") if path.read_bytes() == b"again")
+    instead(data)
+    with pytest.raises(InvalidPartError):
+        await backend.complete_upload(
+            "bucket", "k", upload_id, [CompletedPart(number=1, etag=part.etag)]
+        )
+    instead(upload / "manifest")
+    with pytest.raises(NoSuchUploadError):
+        await backend.list_parts("bucket", "k", upload_id)
+    instead(next(path for path in (private / "versions").rglob("*=*") if path.is_file()))
+    await backend.delete("bucket", "k", version_id=first.version_id)
+    instead(next((private / "sidecar").iterdir()))
+    await put(backend, "large", b"new")
+    instead(private.parent.parent / ".appliance/registers/=register/1")
+    with pytest.raises(ConflictError):
+        await backend.read_register("register")
+    for name in ("locks", "versioning"):
+        instead(private / name)
+        with pytest.raises(BackendError, match=f"{name} is no regular file"):
+            await put(backend, "k")
+        (private / name).unlink()
+    await put(backend, "k", b"third")
+    assert await get(backend, "k") == b"third"

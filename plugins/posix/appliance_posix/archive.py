@@ -16,6 +16,7 @@ import os
 import stat as stat_module
 
 from appliance_posix import metadata
+from appliance_posix.beneath import REGULAR
 from appliance_posix.bucket import Bucket
 from appliance_posix.directories import parent, prune
 from appliance_posix.history import NEWEST, Past, directory_of, open_past, order_of
@@ -146,9 +147,7 @@ def remove_past(bucket: Bucket, key: str, *entries: Past) -> None:
     with parent(bucket, key, entries[0].place(key), {key}) as directory:
         for past in entries:
             with contextlib.suppress(FileNotFoundError):
-                fd = os.open(
-                    past.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
-                )
+                fd = os.open(past.name, REGULAR, dir_fd=directory)
                 try:
                     stat = os.fstat(fd)
                     record = None

@@ -18,6 +18,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat as stat_module
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
@@ -34,6 +35,7 @@ from appliance_posix.volume import Volume
 _SLOTS = 1 << 60
 _FLOCK_SLOTS = 256
 VERSIONING = b"versioning"
+_LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Bucket:
@@ -130,12 +132,24 @@ class Bucket:
         except FileNotFoundError:
             return Versioning.OFF
         try:
-            return Versioning(os.read(fd, 64).decode("ascii", "replace").strip())
+            with self._regular(fd, VERSIONING):
+                return Versioning(os.read(fd, 64).decode("ascii", "replace").strip())
         except ValueError:
             raise BackendError(
                 "The file that holds the versioning state of this bucket is damaged.",
                 bucket=self.name,
             ) from None
+
+    @contextlib.contextmanager
+    def _regular(self, fd: int, name: bytes) -> Iterator[None]:
+        """Closes it. Raises BackendError if it is no regular file's: nobody else has a hand in here, so the storage was damaged."""
+        try:
+            if not stat_module.S_ISREG(os.fstat(fd).st_mode):
+                raise BackendError(
+                    f"In the directory .appliance of this bucket {os.fsdecode(name)} is no regular file: remove it.",
+                    bucket=self.name,
+                )
+            yield
         finally:
             os.close(fd)
 
@@ -173,14 +187,12 @@ class Bucket:
             return
         directory = self.private(b"staging")
         del directory  # made, so that `.appliance` exists
-        fd = self.open(PRIVATE + b"/locks", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        fd = self.open(PRIVATE + b"/locks", _LOCK_FILE, 0o666)
+        with self._regular(fd, b"locks"):  # closing it releases them all
             lock_range(fd, bucket_kind, 0)
             for slot in slots:
                 lock_range(fd, fcntl.F_WRLCK, 1 + slot)
             yield
-        finally:
-            os.close(fd)  # releases them all
 
     @contextlib.contextmanager
     def _flocks(self, slots: list[int], bucket_kind: int) -> Iterator[None]:
@@ -191,8 +203,8 @@ class Bucket:
                 (b"bucket", shared),
                 *((b"%02x" % slot, fcntl.LOCK_EX) for slot in slots),
             ]:
-                fd = os.open(name, os.O_RDWR | os.O_CREAT, 0o666, dir_fd=directory)
-                stack.callback(os.close, fd)
+                fd = os.open(name, _LOCK_FILE, 0o666, dir_fd=directory)
+                stack.enter_context(self._regular(fd, b"locks.d/" + name))
                 fcntl.flock(fd, kind)
             yield
 

@@ -24,6 +24,7 @@ from appliance_posix.volume import Volume
 
 _TRASH = PRIVATE + b"/trash"
 _CREATED = b"created"
+_NEW = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def list_all(volume: Volume) -> list[BucketInfo]:
@@ -62,7 +63,7 @@ def create(volume: Volume, name: str) -> None:
         private = bucket.make(PRIVATE)
         try:
             # Its mtime is when the bucket was made; a directory's own moves with what is in it.
-            os.close(os.open(_CREATED, os.O_CREAT | os.O_WRONLY, 0o666, dir_fd=private))
+            os.close(os.open(_CREATED, _NEW, 0o666, dir_fd=private))
         finally:
             os.close(private)
 

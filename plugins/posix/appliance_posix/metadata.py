@@ -21,6 +21,7 @@ from typing import TypeGuard
 
 from appliance.model.names import key_bytes
 from appliance_posix.bucket import Bucket
+from appliance_posix.private import open_file
 from appliance_posix.record import Record, changed, pack, unpack
 from appliance_posix.volume import XATTR
 
@@ -139,7 +140,7 @@ def read_sidecar(bucket: Bucket, name: bytes) -> Record | None:
     if directory is None:
         return None
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        fd = open_file(directory, name)
     except FileNotFoundError:
         return None
     try:

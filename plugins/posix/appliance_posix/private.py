@@ -18,6 +18,8 @@ from appliance_posix.beneath import REGULAR, Opener
 
 PRIVATE = b".appliance"
 _NOT_A_DIRECTORY = {errno.ENOTDIR, errno.ELOOP}
+# A symlink; a socket; a device without a driver.
+_NOT_A_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV}
 
 
 class Own(NamedTuple):
@@ -49,11 +51,24 @@ def open_private(opener: Opener, bucket_fd: int, own: Own, bucket: str) -> int:
 
 def open_file(directory_fd: int, name: bytes) -> int:
     """A private file, to be read. FileNotFoundError without one, also where something else has its name: it is not waited for a FIFO."""
-    fd = os.open(name, REGULAR, dir_fd=directory_fd)
+    try:
+        return regular(os.open(name, REGULAR, dir_fd=directory_fd))
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            raise _no_file() from None
+        raise
+
+
+def regular(fd: int) -> int:
+    """`fd` if it is a regular file's; else it is closed, and FileNotFoundError raised. Open what is private with O_NONBLOCK."""
     if stat_module.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    raise _no_file()
+
+
+def _no_file() -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _not_own(bucket: str) -> BackendError:

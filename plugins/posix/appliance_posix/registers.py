@@ -17,7 +17,7 @@ import urllib.parse
 from appliance.model.errors import ConflictError, InvalidArgumentError, RegisterConflictError
 from appliance_posix.beneath import DIRECTORY, make_directories, open_beneath
 from appliance_posix.metadata import write_all
-from appliance_posix.private import PRIVATE
+from appliance_posix.private import PRIVATE, open_file
 from appliance_posix.volume import Volume
 
 VALUE_MAX = 64 << 10
@@ -85,7 +85,7 @@ def _current(fd: int) -> tuple[int, bytes | None]:
         if number == 0:
             return 0, None
         try:
-            value_fd = os.open(b"%d" % number, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=fd)
+            value_fd = open_file(fd, b"%d" % number)
         except FileNotFoundError:
             continue  # more than _KEPT swaps happened since
         try:

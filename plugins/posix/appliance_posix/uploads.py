@@ -130,7 +130,7 @@ class Upload:
 
     def _read(self, name: bytes, kind: type[_T]) -> _T | None:
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+            fd = open_file(self.fd, name)
         except FileNotFoundError:
             return None
         try:
