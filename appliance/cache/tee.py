@@ -127,6 +127,7 @@ class Tee(Body):
     def __init__(self, body: Body, sink: FileSink | None) -> None:
         self.size = body.size
         self.known = body.known
+        self.promised = body.promised
         self.ended = False
         self._body = body
         self._sink = sink

@@ -8,7 +8,7 @@ must leave nothing visible when it raises.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -26,10 +26,14 @@ class Digests(msgspec.Struct, frozen=True):
 
 
 class Body(ABC):
-    """One pass over some bytes. `size` is None where the sender did not say; `known` are the checksums that `digests` will hold."""
+    """One pass over some bytes. `size` is None where the sender did not say; `known` are the checksums that `digests` will hold.
+
+    `promised` are those of them whose values (base64) the sender gave in advance: the iteration raises at its end if they are wrong.
+    """
 
     size: int | None = None
     known: frozenset[str] = frozenset()
+    promised: Mapping[str, str] = {}
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Chunk]:
@@ -73,6 +77,7 @@ class ChecksummedBody(Body):
     def __init__(self, inner: Body, algorithms: Iterable[str]) -> None:
         self.size = inner.size
         self.known = inner.known | frozenset(algorithms)
+        self.promised = inner.promised
         self._inner = inner
         self._hashers = {name: new_hasher(name) for name in self.known - inner.known}
 

@@ -140,6 +140,9 @@ class RequestBody(Body):
         self._declared = declared
         self._hashers = {name: new_hasher(name) for name in declared.hashers(kept)}
         self._told = declared.told(kept)
+        self.known = frozenset(self._told)
+        if declared.checksum is not None:
+            self.promised = {declared.algorithm: encode(declared.checksum)}
         self._background = BackgroundHashing(world, tuple(self._hashers.values()))
         self._buffers = buffers
         self._buffer_bytes = buffer_bytes

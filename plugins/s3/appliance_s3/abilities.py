@@ -55,7 +55,7 @@ class Abilities:
             forwarding=True,
             versioning=True,
             compare_and_swap=found.conditional_put and self._registers,
-            # Objects put in one piece keep theirs; streamed ones, and uploads, could not.
+            # Objects keep theirs but for some (writing.py), and uploads do not: no promise.
             checksums=frozenset(),
         )
 
@@ -107,7 +107,7 @@ class Abilities:
         return self._versioned[bucket]
 
     async def checksums(self, bucket: str) -> frozenset[str]:
-        """Algorithms whose values the upstream keeps for an object that was sent in one piece."""
+        """Algorithms whose values the upstream keeps for an object."""
         return KEPT_CHECKSUMS if (await self.known(bucket)).checksums else frozenset()
 
     async def conditions(

@@ -107,11 +107,10 @@ def add_checksum(
     parameters: dict[str, Any],
     wanted: Sequence[str],
     known: Mapping[str, str],
-    kept: frozenset[str],
 ) -> None:
-    """One checksum, as S3 takes only one: the first wanted that is known and that the upstream keeps."""
+    """One checksum, as S3 takes only one: the first wanted that is known."""
     for name in wanted:
-        if name in kept and name in known:
+        if name in known:
             parameters[f"Checksum{name.upper()}"] = known[name]
             return
 

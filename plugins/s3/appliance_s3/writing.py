@@ -5,6 +5,9 @@
     known size beyond                                                multipart upload, parts streamed one after the other
     unknown size beyond `SPOOL_BYTES`                                multipart upload, parts gathered in memory, some at a time
 
+A checksum to keep goes along: of what is gathered, and of what is streamed where its sender promised the value in advance. What comes with
+one in a trailer is gathered up to `SPOOL_BYTES` for that; beyond, and in parts of our own, the checksum is only verified.
+
 What was streamed could not carry its MD5; the ETag that comes back is compared with it. An object that arrived wrong is removed where the
 upstream deletes on the condition that it still is that object. Elsewhere it stays: an unconditional delete could hit what another writer
 has put there since.
@@ -12,6 +15,7 @@ has put there since.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -44,6 +48,15 @@ WHOLE_BYTES = 1 << 20
 SPOOL_BYTES = 8 << 20
 
 
+def _in_memory(body: Body, kept: Sequence[str]) -> int:
+    """Up to how many bytes the body is gathered, rather than streamed: more where only its end tells a checksum that is to be kept."""
+    if body.size is None:
+        return SPOOL_BYTES
+    wanted = [name for name in kept if name in body.known]
+    late = bool(wanted) and not any(name in body.promised for name in wanted)
+    return min(body.size, SPOOL_BYTES if late else WHOLE_BYTES)
+
+
 class Writer:
     """Puts bodies to one upstream."""
 
@@ -66,12 +79,14 @@ class Writer:
         chunks = aiter(body)
         try:
             start = bytearray()
-            limit = SPOOL_BYTES if body.size is None else min(body.size, WHOLE_BYTES)
+            kept = await self._kept(where, options)
+            limit = _in_memory(body, kept)
             # One byte more than the limit is what tells an end from a pause.
             if await gather(chunks, start, limit + 1):
-                return await self._put_whole(where, parameters, start, body, options, headers)
+                return await self._put_whole(where, parameters, start, body, kept, headers)
             if body.size is not None and body.size <= PUT_SIZE_MAX:
                 add_headers(parameters, headers)
+                add_checksum(parameters, kept, body.promised)
                 parameters["ContentLength"] = body.size
                 answer = await self._sender.stream(where, "put_object", parameters, chunks, start)
                 return await self._verified(where, target, answer, body)
@@ -83,6 +98,13 @@ class Writer:
         finally:
             await close(chunks)
 
+    async def _kept(self, where: Where, options: PutOptions) -> tuple[str, ...]:
+        """The checksums asked for that the upstream keeps."""
+        if not options.checksums:
+            return ()
+        able = await self._abilities.checksums(where.bucket)
+        return tuple(name for name in options.checksums if name in able)
+
     # --- whole bodies ----------------------------------------------------------------------------------------------
 
     async def _put_whole(
@@ -91,16 +113,14 @@ class Writer:
         parameters: dict[str, Any],
         data: bytearray,
         body: Body,
-        options: PutOptions,
+        kept: Sequence[str],
         headers: dict[str, str],
     ) -> Made:
         if body.size is not None and body.size != len(data):
             raise IncompleteBodyError(f"The body has {len(data)} bytes instead of {body.size}.")
         digests = body.digests()
         add_headers(parameters, headers)
-        if options.checksums:
-            kept = await self._abilities.checksums(where.bucket)
-            add_checksum(parameters, options.checksums, digests.checksums, kept)
+        add_checksum(parameters, kept, digests.checksums)
         parameters["ContentMD5"] = content_md5(digests.md5)
         parameters["Body"] = bytes(data)
         # With conditions a second try could fail because of the first one's success.
