@@ -12,13 +12,13 @@ from appliance.auth.credentials import (
     ACCESS_KEY_VARIABLE,
     FILE_NAME,
     SECRET_KEY_VARIABLE,
-    RootCredentials,
     from_environment,
     generate_credentials,
     load_or_create,
     make_credentials,
 )
 from appliance.model.errors import ConfigError
+from tests.support.root_credentials import RootCredentials
 
 
 def test_the_environment_gives_both_or_neither():

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.auth.credentials import RootCredentials, make_credentials
+from appliance.auth.credentials import make_credentials
 from appliance.auth.errors import (
     AuthError,
     AuthorizationQueryError,
@@ -24,6 +24,7 @@ from appliance.auth.errors import (
 )
 from appliance.auth.sigv4 import UNSIGNED_PAYLOAD, Verifier
 from appliance.s3.wire.request import Request, parse_request
+from tests.support.root_credentials import RootCredentials
 
 ROOT = make_credentials("AKROOT0000000000TEST", "a-secret-of-some-length")
 HOST = "s3.test:9000"

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.auth.canonical import canonical_request, plain_query
-from appliance.auth.credentials import RootCredentials, make_credentials
+from appliance.auth.credentials import make_credentials
 from appliance.auth.errors import (
     AnonymousError,
     AuthError,
@@ -27,6 +27,7 @@ from appliance.auth.errors import (
 )
 from appliance.auth.signing import request_signature, signing_key, string_to_sign
 from appliance.auth.sigv4 import EXPIRES_MAX_S, SKEW_S, UNSIGNED_PAYLOAD, Verifier
+from tests.support.root_credentials import RootCredentials
 
 ROOT = make_credentials("AKROOT0000000000TEST", "a-secret-of-some-length")
 NOW_S = calendar.timegm((2026, 11, 20, 12, 0, 0))

@@ -7,7 +7,7 @@ import calendar
 
 import pytest
 
-from appliance.auth.credentials import Credentials, RootCredentials
+from appliance.auth.credentials import Credentials
 from appliance.auth.identity import Identity
 from appliance.auth.sigv4 import (
     STREAMING_SIGNED,
@@ -16,6 +16,7 @@ from appliance.auth.sigv4 import (
     Verifier,
 )
 from appliance.s3.wire.chunked import ChunkedDecoder, decoder_for
+from tests.support.root_credentials import RootCredentials
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

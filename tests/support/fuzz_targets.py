@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable
 from xml.etree import ElementTree as ET
 
-from appliance.auth.credentials import RootCredentials, make_credentials
+from appliance.auth.credentials import make_credentials
 from appliance.auth.errors import AuthError
 from appliance.auth.identity import Authentication
 from appliance.auth.sigv4 import (
@@ -40,6 +40,7 @@ from appliance.s3.wire.request import S3Request, parse_request
 from appliance.s3.wire.request_keys import RequestKeys
 from appliance.s3.wire.versions import checked_version_id
 from appliance.s3.wire.xml import access, parse, render
+from tests.support.root_credentials import RootCredentials
 
 Target = Callable[[bytes], None]
 

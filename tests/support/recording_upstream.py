@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from appliance.auth.credentials import RootCredentials, make_credentials
+from appliance.auth.credentials import make_credentials
 from appliance.auth.sigv4 import Verifier
 from appliance.s3.http.head import Head
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
 from appliance.world import RealWorld
 from tests.support.raw_http import read_all, serving
+from tests.support.root_credentials import RootCredentials
 
 KEYS = ("UPSTREAMKEY", "secret-of-the-upstream")
 _BUCKETS = b"<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from appliance.auth.credentials import CredentialStore, RootCredentials, make_credentials
+from appliance.auth.credentials import CredentialStore, make_credentials
 from appliance.cache.object_cache import ObjectCache
 from appliance.cache.routes import Route, Routes
 from appliance.cache.store import Store
@@ -34,6 +34,7 @@ from appliance.world import RealWorld
 from appliance_example.backend import MemoryBackend
 from tests.support.plugin_host import backend_config
 from tests.support.raw_http import RawClient, Reply
+from tests.support.root_credentials import RootCredentials
 
 T = TypeVar("T")
 

@@ -76,17 +76,6 @@ class DeclaredDigests(msgspec.Struct, frozen=True, kw_only=True):
                 f"The {self.algorithm.upper()} you specified did not match the calculated checksum."
             )
 
-    def verify_body(self, body: bytes, trailers: Mapping[str, str]) -> None:
-        """The same for a body in memory."""
-        if not (self.md5 or self.sha256 or self.algorithm):
-            return
-        digests = {}
-        for name in self.hashers():
-            hasher = checksums.new_hasher(name)
-            hasher.update(body)
-            digests[name] = hasher.digest()
-        self.verify(digests, trailers)
-
 
 def declared_digests(
     headers: Mapping[str, str], payload: str, *, checksum_is_of_body: bool = True

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from appliance.auth.credentials import RootCredentials, make_credentials
+from appliance.auth.credentials import make_credentials
 from appliance.policy.limits import AccountLimit, Limit
 from appliance.s3.settings import S3Settings
 from tests.support.people import ALICE, BOB, READER, As, people
 from tests.support.posix import started
 from tests.support.raw_http import Reply
+from tests.support.root_credentials import RootCredentials
 from tests.support.s3_endpoint import ACCESS_KEY, SECRET_KEY, RunningEndpoint, running_endpoint
 
 BOUNDARY = "----formboundary"

@@ -22,6 +22,15 @@ from appliance.s3.wire.errors import InvalidDigestError, InvalidRequestError, Ma
 from tests.support.outcomes import outcome
 
 
+def verify_body(declared, body, trailers):
+    digests = {}
+    for name in declared.hashers():
+        hasher = new_hasher(name)
+        hasher.update(body)
+        digests[name] = hasher.digest()
+    declared.verify(digests, trailers)
+
+
 def checksum(algorithm, data):
     hasher = new_hasher(algorithm)
     hasher.update(data)
@@ -56,10 +65,10 @@ def test_a_body_that_is_another_is_noticed(algorithm, data, other):
         ),
     ):
         declared = declared_digests(headers, payload)
-        declared.verify_body(data, {})
+        verify_body(declared, data, {})
         if data != other:
             with pytest.raises(error):
-                declared.verify_body(other, {})
+                verify_body(declared, other, {})
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -68,13 +77,13 @@ def test_a_checksum_may_come_in_the_trailer(algorithm):
     headers = {"x-amz-trailer": name.upper(), "x-amz-sdk-checksum-algorithm": algorithm.upper()}
     declared = declared_digests(headers, STREAMING_UNSIGNED_TRAILER)
     assert algorithm in declared.hashers()
-    declared.verify_body(b"x", {name: checksum(algorithm, b"x")})
+    verify_body(declared, b"x", {name: checksum(algorithm, b"x")})
     with pytest.raises(ChecksumMismatchError):
-        declared.verify_body(b"y", {name: checksum(algorithm, b"x")})
+        verify_body(declared, b"y", {name: checksum(algorithm, b"x")})
     with pytest.raises(ChecksumMismatchError):
-        declared.verify_body(b"x", {name: "bad"})
+        verify_body(declared, b"x", {name: "bad"})
     with pytest.raises(MalformedTrailerError):
-        declared.verify_body(b"x", {})
+        verify_body(declared, b"x", {})
 
 
 def test_each_hasher_runs_once():
@@ -161,7 +170,7 @@ values = st.sampled_from([CRC, "CRC32", "x-amz-checksum-crc32", "", md5(b"")]) |
 def test_any_headers_declare_something_or_raise_a_domain_error(headers, payload, body):
     declared = outcome(declared_digests, headers, payload)
     if isinstance(declared, DeclaredDigests):
-        verified = outcome(declared.verify_body, body, {"x-amz-checksum-crc32": CRC})
+        verified = outcome(verify_body, declared, body, {"x-amz-checksum-crc32": CRC})
         assert verified is None or isinstance(verified, ApplianceError)
     else:
         assert isinstance(declared, ApplianceError)
