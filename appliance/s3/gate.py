@@ -45,6 +45,7 @@ from appliance.policy.access.decide import (
     Facts,
     Need,
     ObjectAccess,
+    conceivable,
     decide,
     settled,
 )
@@ -288,6 +289,19 @@ class Gate:
             )
         return verdict
 
+    async def admit_deletes(self, request: S3Request, authentication: Authentication) -> None:
+        """Before the keys of a DeleteObjects are read: raise RefusedError, or NoSuchBucketError, if none of them can be allowed."""
+        standing = self._standing(authentication.identity, request.bucket)
+        if standing.settled is not None:
+            return
+        for version_id in ("", "any"):
+            # The deletion itself: what else a key may need is told for the key.
+            need = needs_of(_deletes_key(request, "any", version_id))[0]
+            if _conceivable(standing, need):
+                return
+        await self._cache.head_bucket(request.bucket)
+        raise self._refused_error(request, Deny("nothing allows it to delete anything here"))
+
     async def refusal_of_key(
         self,
         request: S3Request,
@@ -391,6 +405,13 @@ class Gate:
         self._refused += 1
         reason = verdict.reason if isinstance(verdict, Deny) else "nothing allows it"
         return RefusedError(reason, bucket=request.bucket, key=request.key)
+
+
+def _conceivable(standing: _Standing, need: Need) -> bool:
+    bucket = standing.bucket
+    return conceivable(
+        Facts(caller=standing.caller, need=need, resource="", bucket=bucket, keys=lambda _: ())
+    )
 
 
 def _version_id(request: S3Request) -> str:

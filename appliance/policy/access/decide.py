@@ -136,6 +136,22 @@ def settled(caller: Caller, bucket: BucketAccess) -> Allow | None:
     return None
 
 
+def conceivable(facts: Facts) -> bool:
+    """Whether `decide` might allow this for any resource of the bucket: `resource`, `keys` and denials are not looked at."""
+    caller, need, bucket = facts.caller, facts.need, facts.bucket
+    if caller.read_only and need.writes:
+        return False
+    if caller.admin or need.implied or need.of_object or need.by_object is not None:
+        return True
+    if caller.account_id and caller.account_id == bucket.owner:
+        return True
+    if bucket.policy is not None and not _restricted(facts):
+        _, allowing = bucket.policy.about(caller.account_id)
+        if any(need.action in statement.actions for statement in allowing):
+            return True
+    return _by_acl(facts)
+
+
 def _by_policy(facts: Facts) -> tuple[Statement | None, Statement | None]:
     """A statement that denies it, and one that allows it."""
     policy = facts.bucket.policy

@@ -14,6 +14,7 @@ from appliance.model.objects import (
     ObjectInfo,
 )
 from appliance.plugin import Body, bypassing_governance
+from appliance.policy.access.conditions import Condition
 from appliance.s3.http.response import Response
 from appliance.s3.operations.call import Call, empty, xml
 from appliance.s3.operations.owning import owned
@@ -62,6 +63,8 @@ async def delete_objects(call: Call) -> Response:
         raise InvalidRequestError(
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
         )
+    # Who can delete nothing here is not listened to: documents are large, and anybody may send some.
+    await call.context.gate.admit_deletes(call.request, call.authentication)
     request = parse.parse_delete(await read_document(call))
     with bypassing_governance(asks_for_bypass(call.headers)):
         outcomes = await _deleted(call, request.objects)
@@ -73,9 +76,10 @@ async def _deleted(call: Call, objects: Sequence[DeleteItem]) -> list[DeleteOutc
     gate = call.context.gate
     outcomes: dict[int, DeleteOutcome] = {}
     plain: list[tuple[int, DeleteTarget]] = []
+    held: dict[Condition, bool] = {}
     for index, item in enumerate(objects):
         error = _item_error(item) or await gate.refusal_of_key(
-            call.request, call.authentication, item.key, item.version_id
+            call.request, call.authentication, item.key, item.version_id, held
         )
         if error is not None:
             outcomes[index] = DeleteOutcome(key=item.key, version_id=item.version_id, error=error)

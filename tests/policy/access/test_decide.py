@@ -20,6 +20,7 @@ from appliance.policy.access.decide import (
     Facts,
     Need,
     ObjectAccess,
+    conceivable,
     decide,
     settled,
 )
@@ -306,3 +307,11 @@ def test_conditions_that_are_not_about_the_object_are_asked_once():
     assert asked.count("aws:useragent") == 1
     assert asked.count("s3:existingobjecttag/t") == 3
     assert asked.count("s3:versionid") == 2
+
+
+@settings(max_examples=300)
+@given(case=cases())
+def test_what_is_not_conceivable_is_never_allowed(case):
+    facts = facts_of(case)
+    if not conceivable(facts):
+        assert not decide(facts)
