@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, MutableMapping
+from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -344,6 +345,35 @@ class Gate:
         if not verdict and not verdict.by_object:
             raise self._refused_error(request, verdict)
         self.check_object(request, authentication, verdict, source)
+
+    async def check_carried_tags(
+        self, copy: S3Request, source: S3Request, authentication: Authentication, info: ObjectInfo
+    ) -> None:
+        """Raise RefusedError unless who makes a copy may read the tags that come along from its source, and set them on what it makes.
+
+        `source` is as `reads_source` makes it, `info` what it is. Who may do all with both is not asked; nor is anybody, if there are none.
+        """
+        if self._all_theirs(copy, source, authentication.identity, info):
+            return
+        tags = await self._tags_of(source)
+        if not tags:
+            return
+        read = msgspec.structs.replace(source, operation=Operation.GetObjectTagging)
+        await self.check_source(read, authentication, info)
+        headers = {**copy.headers, "x-amz-tagging": urlencode(tags, quote_via=quote)}
+        tagged = msgspec.structs.replace(copy, headers=headers)
+        verdict = await self.judgement(tagged, authentication)
+        if not verdict:
+            raise self._refused_error(tagged, verdict)
+
+    def _all_theirs(
+        self, copy: S3Request, source: S3Request, identity: Identity, info: ObjectInfo
+    ) -> bool:
+        """Whether somebody may do anything to both ends of a copy."""
+        settled_source = self._standing(identity, source.bucket).settled
+        if settled_source is None or self._standing(identity, copy.bucket).settled is None:
+            return False
+        return not settled_source.by_object or info.owner in {"", identity.account_id}
 
     def missing(
         self, request: S3Request, authentication: Authentication, error: ApplianceError

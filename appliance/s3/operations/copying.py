@@ -44,25 +44,28 @@ async def copy_object(call: Call) -> Response:
     owner, acl = owner_and_acl(call)
     headers: Headers = []
 
-    async def copy(info: ObjectInfo) -> bytes:
-        options = await _options(call, source, info)
+    async def copy(found: ObjectInfo) -> bytes:
+        if found is not info:  # another has come in its place, maybe with tags
+            await _check_tags(call, source, found)
+        options = await _options(call, source, found)
         copied = await call.cache.copy(
             source.bucket,
             source.key,
             call.bucket,
             call.key,
-            source_version=info.version,
+            source_version=found.version,
             source_version_id=source.version_id,
             options=options,
             conditions=conditions,
             owner=owner,
             acl=acl,
         )
-        headers.extend([*_source_headers(info), *made_headers(copied.version_id)])
+        headers.extend([*_source_headers(found), *made_headers(copied.version_id)])
         return render.copy_object_result(copied)
 
     info = await _current(call, source)
     _check_copy(call, source, info)
+    await _check_tags(call, source, info)
     return await patiently(call, functools.partial(_copied, call, source, info, copy), headers)
 
 
@@ -144,6 +147,14 @@ async def _current(call: Call, source: CopySource) -> ObjectInfo:
     except NotModifiedError:
         raise PreconditionFailedError(key=source.key) from None
     return info
+
+
+async def _check_tags(call: Call, source: CopySource, info: ObjectInfo) -> None:
+    """Raise RefusedError for tags that the caller may not read or set, if they are to come along."""
+    if fields.copy_directives(call.headers).replace_tags:
+        return
+    request = reads_source(call.request, source.bucket, source.key, source.version_id)
+    await call.context.gate.check_carried_tags(call.request, request, call.authentication, info)
 
 
 def _check_copy(call: Call, source: CopySource, info: ObjectInfo) -> None:
