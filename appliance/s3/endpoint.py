@@ -36,6 +36,7 @@ from appliance.policy.access.decide import ALLOW
 from appliance.policy.limits import Meter
 from appliance.s3.access_log import AccessLog, LogLine
 from appliance.s3.bucket_settings import BucketSettings, MemoryBucketSettings
+from appliance.s3.document_budget import DocumentBudget
 from appliance.s3.gate import MISSING, SELF_CHECKED, Gate, RefusedError, Verdict
 from appliance.s3.http.connection import Answer
 from appliance.s3.http.errors import ClientGoneError
@@ -108,6 +109,7 @@ class S3Endpoint:
         bucket_settings = bucket_settings or MemoryBucketSettings()
         root = credentials.named(ROOT_NAME)
         root_id = root.account_id if root else ""
+        self._documents = DocumentBudget(settings.documents_bytes_max)
         self._gate = Gate(cache, bucket_settings, credentials, world, root_id)
         self._context = self._make_context(cache, credentials, secret, bucket_settings)
         self._background: trio.Nursery | None = None
@@ -141,6 +143,7 @@ class S3Endpoint:
             accounts=credentials,
             bucket_settings=bucket_settings,
             gate=self._gate,
+            documents=self._documents,
             spawn=self._spawn,
             admit=self._admit,
             verify_form=functools.partial(self._verify_form, credentials),
@@ -186,7 +189,7 @@ class S3Endpoint:
         found = {**self.metrics.statistics(), **self._server.statistics()}
         found.update({f"signatures_{k}": v for k, v in self._verifier.statistics().items()})
         found.update({f"access_{k}": v for k, v in self._gate.statistics().items()})
-        for part in (self._log, self._throttle):
+        for part in (self._documents, self._log, self._throttle):
             if part is not None:
                 found.update(part.statistics())
         return found

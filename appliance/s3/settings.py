@@ -40,6 +40,8 @@ class S3Settings(msgspec.Struct, frozen=True, kw_only=True):
     access_log: bool = False
     # Bodies of documents (DeleteObjects, CompleteMultipartUpload, tags ...): 10,000 parts with checksums are about 1.5 MiB.
     document_bytes_max: int = 2 * MIB
+    # Of all that are being received, but small ones: document_budget.
+    documents_bytes_max: int = 64 * MIB
     put_bytes_max: int = 5 * KIB * MIB
     # Request bodies: up to `inline_body_bytes` are received whole and hashed inline; larger ones stream through buffers.
     inline_body_bytes: int = 64 * KIB

@@ -30,6 +30,7 @@ GAUGES = frozenset(
         "connections_open",
         "database_bytes",
         "directory_snapshot_entries",
+        "document_bytes",
         "fetches_in_flight",
         "files_to_remove",
         "floor",

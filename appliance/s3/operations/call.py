@@ -14,6 +14,7 @@ from appliance.model.objects import ObjectInfo
 from appliance.plugin import Caller, acting_as
 from appliance.policy.access.decide import ALLOW
 from appliance.s3.bucket_settings import BucketSettings
+from appliance.s3.document_budget import DocumentBudget
 from appliance.s3.gate import Gate, Verdict
 from appliance.s3.http.incoming import IncomingBody
 from appliance.s3.http.response import Response, render_fields
@@ -43,6 +44,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     bucket_settings: BucketSettings
     spawn: Callable[[Callable[[], Awaitable[None]]], None]
     gate: Gate
+    documents: DocumentBudget
     admit: Callable[[Call], Awaitable[None]]
     verify_form: Callable[[Mapping[str, str]], Identity]
 

@@ -54,12 +54,13 @@ async def with_payload(
 
 
 async def read_document(call: Call, *, checksum_is_of_body: bool = True) -> bytes:
-    """The whole body of a request that carries a document. Raises BodyTooLargeError, and errors of verification."""
+    """The whole body of a request that carries a document. Raises BodyTooLargeError, ThrottledError, and errors of verification."""
     payload = _payload(call, (), required=False, checksum_is_of_body=checksum_is_of_body)
     limit = call.context.settings.document_bytes_max
     if payload.size is None or payload.size > limit:
         raise BodyTooLargeError
-    return await payload.read_inline()
+    with call.context.documents.room(call.identity.account_id, payload.size):
+        return await payload.read_inline()
 
 
 def _payload(
