@@ -8,7 +8,9 @@ import trio.testing
 
 from appliance.plugin.check import CHECKS, Allowances, NotConformingError, check_backend
 from appliance_example.backend import MemoryBackend
-from tests.support.planted_bugs import BUGS, VersionIsTheSecond
+from tests.support import planted_naming_bugs  # noqa: F401  # it enters them in BUGS
+from tests.support.bugs import BUGS
+from tests.support.planted_bugs import VersionIsTheSecond
 from tests.support.plugin_host import backend_config
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,16 +19,7 @@ from appliance.plugin import BytesBody, Capabilities, ChecksummedBody
 from appliance_example.backend import MemoryBackend
 from appliance_example.listing import list_page
 from appliance_example.store import StoredBucket, StoredObject
-
-BUGS: list[tuple[type[MemoryBackend], str]] = []
-
-
-def caught_by(check: str) -> Callable[[type[MemoryBackend]], type[MemoryBackend]]:
-    def register(bug: type[MemoryBackend]) -> type[MemoryBackend]:
-        BUGS.append((bug, check))
-        return bug
-
-    return register
+from tests.support.bugs import caught_by
 
 
 def without(**capabilities: Any) -> Capabilities:
@@ -254,57 +244,6 @@ class KeepsEmptyPrefixes(MemoryBackend):
             self.prefixes |= set(page.common_prefixes)
             return msgspec.structs.replace(page, common_prefixes=tuple(sorted(self.prefixes)))
         return page
-
-
-class Renaming(MemoryBackend):
-    """Stores under another name than asked for."""
-
-    def renamed(self, key: str) -> str:
-        return key
-
-    async def put(self, bucket, key, body, options, conditions=NO_CONDITIONS):
-        return await super().put(bucket, self.renamed(key) or key, body, options, conditions)
-
-    async def head(self, bucket, key):
-        return await super().head(bucket, self.renamed(key) or key)
-
-    async def delete(self, bucket, key, conditions=NO_CONDITIONS):
-        return await super().delete(bucket, self.renamed(key) or key, conditions)
-
-
-@caught_by("names.dots_round_trip")
-@caught_by("names.slashes_round_trip")
-class NormalisesPaths(Renaming):
-    def renamed(self, key):
-        return posixpath.normpath(key)
-
-
-@caught_by("names.unicode_ones_round_trip")
-class NormalisesUnicode(Renaming):
-    def renamed(self, key):
-        return unicodedata.normalize("NFC", key)
-
-
-@caught_by("names.plain_ones_round_trip")
-class FoldsCase(Renaming):
-    def renamed(self, key):
-        return key.lower()
-
-
-@caught_by("names.nested_ones_coexist")
-@caught_by("names.slashes_round_trip")
-class StripsSlashes(Renaming):
-    def renamed(self, key):
-        return key.rstrip("/")
-
-
-@caught_by("names.nested_ones_coexist")
-class DeletesBelow(MemoryBackend):
-    async def delete(self, bucket, key, conditions=NO_CONDITIONS):
-        objects = self._bucket(bucket).objects
-        for other in [other for other in objects if other.startswith(key + "/")]:
-            del objects[other]
-        await super().delete(bucket, key, conditions)
 
 
 @caught_by("ranges.of_small_objects_match_slices")
