@@ -28,9 +28,8 @@ from appliance.plugin import Body, LocalFile, ObjectStream
 from appliance_posix import buckets, permission, publish, registers, removal, version_listing
 from appliance_posix.bucket import Bucket
 from appliance_posix.copying import copied_record
-from appliance_posix.errnos import domain_error
 from appliance_posix.finding import require
-from appliance_posix.intake import Intake, receive
+from appliance_posix.intake import Intake
 from appliance_posix.keypath import locate, plain_path
 from appliance_posix.listing import list_page
 from appliance_posix.multipart import MultipartOperations
@@ -149,12 +148,7 @@ class PosixBackend(MultipartOperations):
     ) -> ObjectInfo:
         check_key(key)
         self._counters["puts"] += 1
-        intake = Intake()
-        try:
-            try:
-                await receive(self._host, self.volume, bucket, body, intake)
-            except OSError as error:
-                raise domain_error(error, bucket, key) from error
+        async with self._received(bucket, key, body) as intake:
             digests = await self._digests(body, intake, options.checksums)
             record = Record(
                 etag=digests.md5,
@@ -168,9 +162,6 @@ class PosixBackend(MultipartOperations):
             return await self._in_bucket(
                 _publish_intake, bucket, key, intake, record, conditions, key=key
             )
-        finally:
-            if intake.staged is not None:
-                await self._discard(intake)
 
     async def delete(
         self,

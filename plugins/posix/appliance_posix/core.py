@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import trio
@@ -16,7 +17,7 @@ from appliance_posix.bucket import Bucket
 from appliance_posix.config import Options
 from appliance_posix.errnos import domain_error
 from appliance_posix.impersonation import ActingHost
-from appliance_posix.intake import Intake
+from appliance_posix.intake import Intake, receive
 from appliance_posix.reaper import reap
 from appliance_posix.snapshot import Snapshots
 from appliance_posix.staging import Staged
@@ -138,6 +139,20 @@ class PosixCore(Backend):
         """Run `function(opened bucket, ...)` in a thread."""
         call = functools.partial(with_bucket, self.volume, bucket, function)
         return await self._run(call, *args, bucket=bucket, key=key, **kwargs)
+
+    @asynccontextmanager
+    async def _received(self, bucket: str, key: str, body: Body) -> AsyncIterator[Intake]:
+        """All of a body; what the block does not publish of it is let go of."""
+        intake = Intake()
+        try:
+            try:
+                await receive(self._host, self.volume, bucket, body, intake)
+            except OSError as error:
+                raise domain_error(error, bucket, key) from error
+            yield intake
+        finally:
+            if intake.staged is not None:
+                await self._discard(intake)
 
     async def _digests(self, body: Body, intake: Intake, wanted: Sequence[str]) -> Digests:
         """What the body hashed to; and the checksums that are wanted, if it did not compute them, from what was written."""

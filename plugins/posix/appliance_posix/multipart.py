@@ -25,9 +25,8 @@ from appliance.plugin import Body, Digests
 from appliance_posix import complete, uploads
 from appliance_posix.bucket import Bucket
 from appliance_posix.core import PosixCore
-from appliance_posix.errnos import domain_error
 from appliance_posix.finding import require
-from appliance_posix.intake import Intake, receive
+from appliance_posix.intake import Intake
 from appliance_posix.objects import Found
 from appliance_posix.publish import Around, publish
 from appliance_posix.record import Record
@@ -50,19 +49,11 @@ class MultipartOperations(PosixCore):
         _check_number(number)
         upload = await self._in_bucket(uploads.look, bucket, key, upload_id, key=key)
         self._counters["parts"] += 1
-        intake = Intake()
-        try:
-            try:
-                await receive(self._host, self.volume, bucket, body, intake)
-            except OSError as error:
-                raise domain_error(error, bucket, key) from error
+        async with self._received(bucket, key, body) as intake:
             digests = await self._digests(body, intake, upload.checksums)
             return await self._in_bucket(
                 _store_intake, bucket, key, upload_id, number, intake, digests, key=key
             )
-        finally:
-            if intake.staged is not None:
-                await self._discard(intake)
 
     async def copy_part(
         self,
