@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
-from appliance.model.checksums import encode, new_hasher
+from appliance.model.checksums import composite, encode, new_hasher
 from appliance.model.objects import PutOptions
 from appliance.plugin import BytesBody
 from appliance_s3.backend import S3Backend
@@ -49,6 +50,19 @@ async def facing(can: Features) -> AsyncIterator[tuple[S3Backend, FaultyServer]]
             await backend.stop()
 
 
+def trailing(data: bytes, algorithm: str) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a part in one aws-chunk with its checksum behind it."""
+    name = f"x-amz-checksum-{algorithm}"
+    fields = {
+        "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "x-amz-decoded-content-length": str(len(data)),
+        "x-amz-trailer": name,
+        "Content-Encoding": "aws-chunked",
+    }
+    end = f"\r\n0\r\n{name}:{checksum(algorithm, data)}\r\n\r\n".encode()
+    return fields, b"%x\r\n" % len(data) + data + end
+
+
 @contextlib.asynccontextmanager
 async def chain(directory: Path) -> AsyncIterator[RunningEndpoint]:
     """An endpoint whose upstream, another one, keeps every checksum."""
@@ -86,3 +100,66 @@ async def test_clients_see_what_they_sent(tmp_path: Path, algorithm: str, size: 
         put = await node.call(node.s3.put_object, **place, Body=data, ChecksumAlgorithm=algorithm)
         head = await node.call(node.s3.head_object, **place, ChecksumMode="ENABLED")
     assert (put[name], head[name]) == (checksum(algorithm.lower(), data),) * 2
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind", "late"),
+    [
+        ("CRC32", "FULL_OBJECT", False),
+        ("CRC32", "COMPOSITE", True),
+        ("SHA256", "COMPOSITE", False),
+        ("SHA256", "COMPOSITE", True),
+    ],
+)
+async def test_checksums_of_an_upload_are_kept(
+    tmp_path: Path, algorithm: str, kind: str, late: bool
+) -> None:
+    """Its parts stream (more than 8 MiB) or not; `late`: only their ends tell their checksums."""
+    name, place = algorithm.lower(), {"Bucket": "bucket", "Key": "object"}
+    datas = [os.urandom(9 * MIB), b"end"]
+    async with chain(tmp_path) as node:
+        upload = await node.call(
+            node.s3.create_multipart_upload, **place, ChecksumAlgorithm=algorithm, ChecksumType=kind
+        )
+        assert (upload["ChecksumAlgorithm"], upload["ChecksumType"]) == (algorithm, kind)
+        target = {**place, "UploadId": upload["UploadId"]}
+        parts = []
+        for number, data in enumerate(datas, 1):
+            path = f"/bucket/object?partNumber={number}&uploadId={upload['UploadId']}"
+            if late:
+                fields, body = trailing(data, name)
+            else:
+                fields, body = {f"x-amz-checksum-{name}": checksum(name, data)}, data
+            reply = await node.request("PUT", path, body, fields)
+            assert reply.status == 200
+            assert reply.headers[f"x-amz-checksum-{name}"] == checksum(name, data)
+            told = {"ETag": reply.headers["etag"], f"Checksum{algorithm}": checksum(name, data)}
+            parts.append({"PartNumber": number, **told})
+        listed = await node.call(node.s3.list_parts, **target)
+        done = await node.call(
+            node.s3.complete_multipart_upload, **target, MultipartUpload={"Parts": parts}
+        )
+        head = await node.call(node.s3.head_object, **place, ChecksumMode="ENABLED")
+    values = [checksum(name, data) for data in datas]
+    assert [part[f"Checksum{algorithm}"] for part in listed["Parts"]] == values
+    whole = checksum(name, b"".join(datas))
+    if kind == "COMPOSITE":
+        whole = composite(name, values) + "-2"
+    assert (done[f"Checksum{algorithm}"], head[f"Checksum{algorithm}"]) == (whole, whole)
+    assert head["ChecksumType"] == kind
+
+
+async def test_a_wrong_checksum_at_completion_is_refused_by_the_upstream(tmp_path: Path) -> None:
+    place = {"Bucket": "bucket", "Key": "object"}
+    async with chain(tmp_path) as node:
+        s3 = node.s3
+        upload = await node.call(s3.create_multipart_upload, **place, ChecksumAlgorithm="SHA256")
+        target = {**place, "UploadId": upload["UploadId"]}
+        part = await node.call(
+            s3.upload_part, **target, PartNumber=1, Body=b"a", ChecksumAlgorithm="SHA256"
+        )
+        named = {"PartNumber": 1, "ETag": part["ETag"], "ChecksumSHA256": checksum("sha256", b"b")}
+        with pytest.raises(ClientError, match="InvalidPart"):
+            await node.call(
+                s3.complete_multipart_upload, **target, MultipartUpload={"Parts": [named]}
+            )

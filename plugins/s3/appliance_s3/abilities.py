@@ -55,7 +55,7 @@ class Abilities:
             forwarding=True,
             versioning=True,
             compare_and_swap=found.conditional_put and self._registers,
-            # Objects keep theirs but for some (writing.py), and uploads do not: no promise.
+            # Those of clients are kept, with exceptions (writing.py, uploads.py); none is computed here: no promise.
             checksums=frozenset(),
         )
 

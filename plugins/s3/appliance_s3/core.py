@@ -66,7 +66,7 @@ class S3Core(Backend):
         )
         self._buckets = Buckets(sender, settings)
         self._reader = Reader(self._upstream)
-        self._uploads = Uploads(sender)
+        self._uploads = Uploads(sender, self._abilities)
         self._writer = Writer(sender, self._abilities)
         self._copier = Copier(sender)
         self._forwarder = Forwarder(sender, self._names)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from appliance.model.errors import InvalidArgumentError
-from appliance.model.objects import Conditions, ListRequest, PutOptions
+from appliance.model.objects import CompletedPart, Conditions, ListRequest, PutOptions
 from appliance.model.ranges import ByteRange, RangeSpec
 from appliance_s3.answers import encode_metadata
 
@@ -113,6 +113,14 @@ def add_checksum(
         if name in known:
             parameters[f"Checksum{name.upper()}"] = known[name]
             return
+
+
+def part_named(part: CompletedPart, kept: Sequence[str]) -> dict[str, Any]:
+    """A part as CompleteMultipartUpload names it, with those of its checksums that the upstream keeps."""
+    values = {
+        f"Checksum{name.upper()}": part.checksums[name] for name in part.checksums if name in kept
+    }
+    return {"PartNumber": part.number, "ETag": f'"{part.etag}"', **values}
 
 
 def tag_set(tags: dict[str, str]) -> dict[str, Any]:

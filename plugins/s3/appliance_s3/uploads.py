@@ -27,12 +27,15 @@ from appliance.model.objects import (
 )
 from appliance.model.ranges import ByteRange
 from appliance.plugin import Body, Chunk
+from appliance_s3.abilities import Abilities
 from appliance_s3.answers import Made, is_md5, made, part_info, unquote_etag, upload_info
 from appliance_s3.failures import Where
 from appliance_s3.parts import expected_etag, gather
 from appliance_s3.requests import (
+    add_checksum,
     add_headers,
     content_md5,
+    part_named,
     put_parameters,
     range_header,
 )
@@ -71,17 +74,21 @@ def check_order(parts: Sequence[CompletedPart]) -> None:
 class Uploads:
     """Uploads at one upstream.
 
-    They have no checksum algorithm: every part would have to come with its value, and one that streams cannot. Parts carry, or are compared
-    with, their MD5.
+    What clients say about checksums is passed on where the upstream keeps any: algorithm and type with the upload, a value with each part,
+    and again at completion. Parts also carry, or are compared with, their MD5.
     """
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, abilities: Abilities) -> None:
         self._sender = sender
+        self._abilities = abilities
 
     async def create(
         self, where: Where, place: dict[str, str], options: PutOptions, now_ns: int
     ) -> UploadInfo:
         parameters = {**place, **put_parameters(options)}
+        for name in (await self._kept(where, options.checksums))[:1]:
+            parameters |= {"ChecksumAlgorithm": name.upper()}
+            parameters |= {"ChecksumType": options.checksum_type}
         answer = await self._sender.call(where, "create_multipart_upload", parameters)
         return upload_info(where.key, answer, now_ns)
 
@@ -92,12 +99,14 @@ class Uploads:
         chunks = aiter(body)
         try:
             start = bytearray()
-            limit = UNKNOWN_BYTES_MAX if body.size is None else min(body.size, WHOLE_BYTES)
+            kept = await self._kept(where, sorted(body.known))
+            limit = await self._in_memory(where, place, body, kept)
             parameters = {**place, "PartNumber": number}
             if await gather(chunks, start, limit + 1):
-                answer = await self._whole(where, parameters, body, start)
+                answer = await self._whole(where, parameters, body, start, kept)
                 size = len(start)
             else:
+                add_checksum(parameters, kept, body.promised)
                 answer = await self._streamed(where, parameters, body, chunks, start)
                 size = body.size or 0
         finally:
@@ -110,13 +119,38 @@ class Uploads:
             checksums=body.digests().checksums,
         )
 
+    async def _kept(self, where: Where, names: Sequence[str]) -> list[str]:
+        """Those of these checksums that the upstream keeps."""
+        if not names:
+            return []
+        able = await self._abilities.checksums(where.bucket)
+        return [name for name in names if name in able]
+
+    async def _in_memory(
+        self, where: Where, place: dict[str, Any], body: Body, kept: Sequence[str]
+    ) -> int:
+        """Up to how many bytes a part is gathered: more where only its end tells a checksum without which its upload would not take it."""
+        if body.size is None:
+            return UNKNOWN_BYTES_MAX
+        if body.size <= WHOLE_BYTES or not kept or any(name in body.promised for name in kept):
+            return min(body.size, WHOLE_BYTES)
+        wanted = (await self.list_parts(where, place, 0, 1)).upload.checksums
+        late = any(name in kept for name in wanted) and body.size <= UNKNOWN_BYTES_MAX
+        return body.size if late else WHOLE_BYTES
+
     async def _whole(
-        self, where: Where, parameters: dict[str, Any], body: Body, data: bytearray
+        self,
+        where: Where,
+        parameters: dict[str, Any],
+        body: Body,
+        data: bytearray,
+        kept: Sequence[str],
     ) -> dict[str, Any]:
         if body.size is not None and body.size != len(data):
             raise IncompleteBodyError(f"The part has {len(data)} bytes instead of {body.size}.")
         digests = body.digests()
         parameters |= {"Body": bytes(data), "ContentMD5": content_md5(digests.md5)}
+        add_checksum(parameters, kept, digests.checksums)
         answer = await self._call(where, "upload_part", parameters)
         self._sender.upstream.counts["written_bytes"] += len(data)
         return answer
@@ -211,7 +245,9 @@ class Uploads:
     ) -> Made:
         """The object; its ETag is "" if the upstream does not tell (radosgw)."""
         check_order(parts)
-        named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
+        told = {name for part in parts for name in part.checksums}
+        kept = await self._kept(where, sorted(told))
+        named = [part_named(part, kept) for part in parts]
         parameters = {**place, "MultipartUpload": {"Parts": named}}
         add_headers(parameters, headers)
         expected = expected_etag([part.etag for part in parts])
