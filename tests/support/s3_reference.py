@@ -167,6 +167,8 @@ class Reference:
             raise Refused("PreconditionFailed")
         if source[:2] == (bucket, key) and metadata is None and not source[2]:
             raise Refused("InvalidRequest")
+        if found.tags and not self.allows(who, source[0]):
+            raise Refused("AccessDenied")  # they would come along, and may not be read
         kept = found.metadata if metadata is None else metadata
         return place.add(key, Version(found.body, md5(found.body), False, kept, dict(found.tags)))
 
