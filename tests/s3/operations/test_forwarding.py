@@ -423,7 +423,7 @@ REACHING = {
         RESTORE.replace("OutputLocation", "a:OutputLocation")
         .replace("<RestoreRequest>", '<RestoreRequest xmlns:a="http://a">')
         .encode(),
-        403,
+        400,
     ),
     "deep": (b"<RestoreRequest><A><OutputLocation/></A></RestoreRequest>", 403),
     "an encoding that nobody knows": (RESTORE.encode("utf-32"), 400),

@@ -1,12 +1,14 @@
 """XML documents of requests, safely: no DTD, no entities but the five of XML, bounded in size, depth and number of elements.
 
-A document becomes a tree of `Node`s without attributes, comments or namespaces (S3's own may be there or not; clients do both). What a
-document may hold is each operation's table of children: an element that is not in it makes the document malformed, as in AWS's schema, so
-that a condition we do not know is never dropped.
+A document becomes a tree of `Node`s without attributes, comments or namespaces. S3's own namespace may be there or not, as clients do both;
+an element of another one means something else, or nothing, and makes the document malformed. What a document may hold is each operation's
+table of children: an element that is not in it makes the document malformed, as in AWS's schema, so that a condition we do not know is
+never dropped.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from xml.parsers import expat
 
@@ -44,6 +46,10 @@ class Node:
         return [child for child in self.children if child.name == name]
 
 
+# Of S3, in the spellings of its own documentation, and of older clients.
+_NAMESPACE = re.compile(r"https?://(s3\.amazonaws\.com/doc|doc\.s3\.amazonaws\.com)/2006-03-01/?\Z")
+
+
 class _Builder:
     def __init__(self) -> None:
         self.root: Node | None = None
@@ -55,7 +61,10 @@ class _Builder:
         if len(self._open) >= _DEPTH_MAX or self._count > _NODES_MAX:
             raise MalformedXmlError
         # With namespace processing expat says "uri name".
-        node = Node(name.rpartition(" ")[2])
+        namespace, _, local = name.rpartition(" ")
+        if namespace and not _NAMESPACE.match(namespace):
+            raise MalformedXmlError
+        node = Node(local)
         if self._open:
             self._open[-1].children.append(node)
         else:

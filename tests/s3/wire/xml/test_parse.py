@@ -200,6 +200,9 @@ HOSTILE = {
     "unknown encoding": b'<?xml version="1.0" encoding="x-unknown"?><Delete/>',
     "multi-byte encoding": b'<?xml version="1.0" encoding="utf-7"?><Delete/>',
     "unbound prefix": b"<x:Delete/>",
+    "somebody else's key": b'<Delete xmlns:x="urn:x"><Object><x:Key>k</x:Key></Object></Delete>',
+    "somebody else's document": b'<Delete xmlns="urn:x"><Object><Key>k</Key></Object></Delete>',
+    "somebody else's tags": b'<Tagging xmlns="urn:x"><TagSet/></Tagging>',
 }  # fmt: skip
 
 
@@ -208,6 +211,23 @@ HOSTILE = {
 def test_a_hostile_document_is_malformed(parser, name):
     with pytest.raises(MalformedXmlError):
         parser(HOSTILE[name])
+
+
+@pytest.mark.parametrize(
+    "namespace",
+    [
+        "http://s3.amazonaws.com/doc/2006-03-01/",
+        "http://s3.amazonaws.com/doc/2006-03-01",
+        "https://s3.amazonaws.com/doc/2006-03-01/",
+        "http://doc.s3.amazonaws.com/2006-03-01",
+    ],
+)
+def test_s3_s_own_namespace_may_be_said_in_all_its_spellings(namespace):
+    for colon in ("", "s:"):
+        xmlns = f"xmlns:s='{namespace}'" if colon else f"xmlns='{namespace}'"
+        rows = f"<{colon}Object><{colon}Key>k</{colon}Key></{colon}Object>"
+        found = parse_delete(f"<{colon}Delete {xmlns}>{rows}</{colon}Delete>".encode())
+        assert [item.key for item in found.objects] == ["k"]
 
 
 def test_a_document_is_bounded():
