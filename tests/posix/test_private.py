@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from appliance.model.errors import BackendError, ConflictError, InvalidPartError, NoSuchUploadError
+from appliance.model.errors import (
+    BackendError,
+    ConfigError,
+    ConflictError,
+    InvalidPartError,
+    NoSuchUploadError,
+)
 from appliance.model.objects import CompletedPart, ListRequest, PutOptions, Versioning
-from appliance.plugin import BytesBody
+from appliance.plugin import BytesBody, Caller
 from appliance_posix.backend import PosixBackend
+from appliance_posix.impersonation import acting_for, plainly
 from appliance_posix.private import Own
 from tests.support.posix import get, put, started
 
@@ -132,10 +140,10 @@ async def test_directories_of_whoever_owns_the_one_in_the_root_are_the_appliance
 def test_where_the_filesystem_keeps_no_modes_nothing_is_concluded_from_them(root):
     os.chown(root, 1234, 1234)
     root.chmod(0o777)
-    stat = root.stat()
-    assert Own(frozenset({0}), 0, modes=False).accepts(stat)
-    assert not Own(frozenset({0}), 0, modes=True).accepts(stat)
-    assert not Own(frozenset({1234}), 1234, modes=True).accepts(stat)
+    seen = root.stat()
+    assert Own(frozenset({0}), 0, modes=False).accepts(seen)
+    assert not Own(frozenset({0}), 0, modes=True).accepts(seen)
+    assert not Own(frozenset({1234}), 1234, modes=True).accepts(seen)
 
 
 async def test_what_is_no_file_is_not_waited_for(backend, private):
@@ -180,3 +188,61 @@ async def test_what_is_no_file_is_not_waited_for(backend, private):
         (private / name).unlink()
     await put(backend, "k", b"third")
     assert await get(backend, "k") == b"third"
+
+
+def directories(root: Path) -> list[Path]:
+    """All private ones: in the root, and in the bucket."""
+    tops = (root / ".appliance", root / "bucket/.appliance")
+    return [path for top in tops for path in (top, *top.rglob("*")) if path.is_dir()]
+
+
+async def filled(backend: PosixBackend, bucket: Path) -> None:
+    """With an old version and an upload of a closed directory, and metadata in a sidecar."""
+    await backend.put_versioning("bucket", Versioning.ENABLED)
+    await put(backend, "closed/k", b"first", metadata={f"{n}": "v" * 300 for n in range(12)})
+    (bucket / "closed").chmod(0o700)
+    await put(backend, "closed/k", b"second")
+    upload = await backend.create_upload("bucket", "closed/m", PutOptions())
+    await backend.put_part("bucket", "closed/m", upload.upload_id, 1, BytesBody(b"part"))
+    await backend.compare_and_swap("register", None, b"value")
+
+
+async def test_private_directories_are_for_nobody_else(everywhere, new_root):
+    bucket = new_root / "bucket"
+    await filled(everywhere, bucket)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directories(new_root)} == {0o700}
+    for top in (new_root, bucket):
+        fd = os.open(top, os.O_RDONLY)  # what lies above is for root only, in tests
+        with acting_for(Caller(1234, (1234,))), plainly():
+            os.close(os.open(".", os.O_RDONLY, dir_fd=fd))
+            for path in (".appliance", ".appliance/staging"):
+                with pytest.raises(PermissionError):
+                    os.open(path, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+    assert stat.S_IMODE(bucket.stat().st_mode) == 0o755  # what is not private is as the umask says
+
+
+@pytest.mark.parametrize("use", ["head", "put", "list_uploads"])
+async def test_directories_that_an_earlier_version_left_open_are_closed(root, use):
+    async with started(root, bucket="bucket") as backend:
+        await filled(backend, root / "bucket")
+    for path in directories(root):
+        path.chmod(0o775)
+    async with started(root) as backend:
+        assert stat.S_IMODE((root / ".appliance").stat().st_mode) == 0o700
+        if use == "head":
+            await backend.head("bucket", "closed/k")
+        elif use == "put":
+            await put(backend, "new")
+        else:
+            await backend.list_uploads("bucket")
+        assert stat.S_IMODE((root / "bucket/.appliance").stat().st_mode) == 0o700
+        assert await get(backend, "closed/k") == b"second"
+
+
+async def test_a_root_whose_private_directory_others_may_write_is_no_root(root):
+    (root / ".appliance").mkdir()
+    (root / ".appliance").chmod(0o777)
+    with pytest.raises(ConfigError, match="chmod"):
+        async with started(root):
+            pass

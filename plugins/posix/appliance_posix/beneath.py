@@ -24,6 +24,8 @@ Opener = Callable[[int, bytes, int, int], int]
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 # Opening a FIFO must not wait for a writer, nor a terminal become ours.
 REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+# Of private directories: in them lie old versions and parts of objects in directories that not everybody may search.
+PRIVATE_MODE = 0o700
 # PATH_MAX is 4,096 with the closing NUL; a valid key can need several times that when all of it is escaped.
 _PATH_MAX = 4000
 
@@ -80,7 +82,7 @@ def make_directories(
 ) -> int:
     """Open the directory `path`, making what is missing on the way. NotADirectoryError if something else is in the way.
 
-    Private directories are the appliance's own, others those of the caller that it works for.
+    Private directories are the appliance's own, and for nobody else; others those of the caller that it works for.
 
     A concurrent delete may prune a directory between our making it and stepping into it: the caller retries on FileNotFoundError.
     """
@@ -88,11 +90,10 @@ def make_directories(
         return open_beneath(opener, directory_fd, path, DIRECTORY)
     except FileNotFoundError:
         pass
-    whose = contextlib.nullcontext if private else plainly
     fd = os.dup(directory_fd)
     try:
         for component in path.split(b"/"):
-            fd = _step(opener, fd, component, whose)
+            fd = _step(opener, fd, component, private=private)
     except BaseException:
         os.close(fd)
         raise
@@ -104,15 +105,14 @@ def whose_tree(path: bytes) -> Callable[[], AbstractContextManager[None]]:
     return contextlib.nullcontext if path.split(b"/", 1)[0] == RESERVED else plainly
 
 
-def _step(
-    opener: Opener, fd: int, component: bytes, whose: Callable[[], AbstractContextManager[None]]
-) -> int:
+def _step(opener: Opener, fd: int, component: bytes, *, private: bool) -> int:
     """Into a sub-directory, made if it is missing; closes `fd` on success."""
     try:
         inner = opener(fd, component, DIRECTORY, 0)
     except FileNotFoundError:
+        whose = contextlib.nullcontext if private else plainly
         with contextlib.suppress(FileExistsError), whose():
-            os.mkdir(component, 0o777, dir_fd=fd)
+            os.mkdir(component, PRIVATE_MODE if private else 0o777, dir_fd=fd)
         inner = opener(fd, component, DIRECTORY, 0)
     os.close(fd)
     return inner

@@ -3,18 +3,20 @@
 Who may write to a bucket's directory can rename `.appliance` and put another in its place, with records in it that name any file. So it is
 opened and looked at once by each operation that needs it, everything private is reached from that descriptor, never again by path, and one
 that is not the appliance's own is refused: it has to belong to the user whom the appliance's files get (on NFS with root_squash that is not
-the process's user, so a file made at start tells it), or whom its directory in the root has, and nobody else may write to it.
+the process's user, so a file made at start tells it), or whom its directory in the root has, and nobody else may write to it. Nor may
+anybody else read it: it holds bytes of objects without the directories that keep others from them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat as stat_module
 from typing import NamedTuple
 
 from appliance.model.errors import BackendError
-from appliance_posix.beneath import REGULAR, Opener
+from appliance_posix.beneath import PRIVATE_MODE, REGULAR, Opener
 
 PRIVATE = b".appliance"
 _NOT_A_DIRECTORY = {errno.ENOTDIR, errno.ELOOP}
@@ -35,6 +37,10 @@ class Own(NamedTuple):
         return not self.modes or (stat.st_uid in self.uids and not stat.st_mode & others)
 
 
+class NotOwnError(Exception):
+    """A private directory is not the appliance's."""
+
+
 def open_private(opener: Opener, bucket_fd: int, own: Own, bucket: str) -> int:
     """`.appliance` of a bucket, to reach what is in it. Raises FileNotFoundError, and BackendError for one that is not the appliance's."""
     try:
@@ -43,10 +49,23 @@ def open_private(opener: Opener, bucket_fd: int, own: Own, bucket: str) -> int:
         if error.errno in _NOT_A_DIRECTORY:
             raise _not_own(bucket) from None
         raise
-    if own.accepts(os.fstat(fd)):
-        return fd
-    os.close(fd)
-    raise _not_own(bucket)
+    try:
+        tighten(fd, own)
+    except NotOwnError:
+        os.close(fd)
+        raise _not_own(bucket) from None
+    return fd
+
+
+def tighten(fd: int, own: Own) -> None:
+    """Let nobody else into a private directory: earlier versions made them with what the umask left. Raises NotOwnError."""
+    stat = os.fstat(fd)
+    if not own.accepts(stat):
+        raise NotOwnError
+    if own.modes and stat.st_mode & 0o077:
+        # EPERM: it is of the user that the appliance ran as before. By /proc, as fchmod(2) takes no O_PATH descriptor.
+        with contextlib.suppress(PermissionError):
+            os.chmod(f"/proc/self/fd/{fd}", PRIVATE_MODE)
 
 
 def open_file(directory_fd: int, name: bytes) -> int:

@@ -24,7 +24,7 @@ from appliance.model.errors import NoSuchUploadError
 from appliance.model.names import key_bytes, key_text
 from appliance.model.objects import PartInfo, PartPage, PutOptions, UploadInfo
 from appliance.plugin import Digests
-from appliance_posix.beneath import DIRECTORY
+from appliance_posix.beneath import DIRECTORY, PRIVATE_MODE
 from appliance_posix.bucket import Bucket
 from appliance_posix.buckets import discard_tree
 from appliance_posix.metadata import write_file
@@ -149,7 +149,7 @@ def create(bucket: Bucket, key: str, options: PutOptions) -> UploadInfo:
     uploads = bucket.private(UPLOADS)
     with bucket.locked({lock_name(upload_id)}):
         name = upload_id.encode()
-        os.mkdir(name, 0o777, dir_fd=uploads)
+        os.mkdir(name, PRIVATE_MODE, dir_fd=uploads)
         fd = os.open(name, DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=uploads)
         try:
             write_file(fd, _MANIFEST, msgspec.msgpack.encode(manifest))

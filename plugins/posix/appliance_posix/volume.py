@@ -19,7 +19,7 @@ import msgspec
 from appliance.model.errors import ConfigError
 from appliance_posix.beneath import DIRECTORY, Opener, choose_opener, make_directories, walk_beneath
 from appliance_posix.errnos import domain_error
-from appliance_posix.private import PRIVATE, Own
+from appliance_posix.private import PRIVATE, NotOwnError, Own, tighten
 from appliance_posix.record import CTIME_WINDOW_NS, CTIME_WINDOW_SHARED_NS
 from appliance_posix.syscalls import O_TMPFILE, filesystem_type, lock_range
 
@@ -171,18 +171,32 @@ def _probe(root_fd: int, opener: Opener, metadata: str) -> tuple[Features, Own]:
                 ofd_locks=_can_lock(fd),
                 openat2=opener is not walk_beneath,
             )
-            return features, _own(os.fstat(fd), os.stat(PRIVATE, dir_fd=root_fd))
+            return features, _own(opener, root_fd, os.fstat(fd))
     finally:
         os.close(private_fd)
 
 
-def _own(scratch: os.stat_result, private: os.stat_result) -> Own:
-    """What the appliance's files look like here: by one that was just made with mode 0600, and its directory in the root."""
-    return Own(
-        uids=frozenset({scratch.st_uid, private.st_uid}),
-        gid=os.getegid(),
-        modes=not scratch.st_mode & 0o077,
-    )
+def _own(opener: Opener, root_fd: int, scratch: os.stat_result) -> Own:
+    """What the appliance's files look like here: by one that was just made with mode 0600, and its directory in the root.
+
+    Raises ConfigError if others can write to that.
+    """
+    fd = opener(root_fd, PRIVATE, os.O_PATH | os.O_DIRECTORY, 0)
+    try:
+        own = Own(
+            uids=frozenset({scratch.st_uid, os.fstat(fd).st_uid}),
+            gid=os.getegid(),
+            modes=not scratch.st_mode & 0o077,
+        )
+        tighten(fd, own)
+    except NotOwnError:
+        raise ConfigError(
+            "Others than the appliance may write to .appliance in the root of a posix backend: "
+            "chmod it to 0700, if all in it can be trusted."
+        ) from None
+    finally:
+        os.close(fd)
+    return own
 
 
 @contextlib.contextmanager
