@@ -20,6 +20,7 @@ from appliance.model.objects import SYSTEM_HEADERS, TAGS_MAX, PutOptions
 from appliance.s3.wire.digest import declared_checksum
 from appliance.s3.wire.errors import (
     BadRequestError,
+    HeadersTooLargeError,
     InvalidArgumentValueError,
     InvalidRequestError,
     InvalidStorageClassError,
@@ -30,6 +31,8 @@ from appliance.s3.wire.request import parse_query
 DEFAULT_CHECKSUM = "crc64nvme"
 METADATA_PREFIX = "x-amz-meta-"
 METADATA_BYTES_MAX = 2048
+# As at AWS, where all headers of a PUT together have so much: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+SYSTEM_BYTES_MAX = 8192
 TAG_KEY_CHARS_MAX = 128
 TAG_VALUE_CHARS_MAX = 256
 BUCKET_TAGS_MAX = 50
@@ -175,10 +178,17 @@ def text_of(value: str) -> str:
 
 
 def system_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those of SYSTEM_HEADERS that are there and mean something. Raises InvalidStorageClassError, InvalidArgumentValueError."""
+    """Those of SYSTEM_HEADERS that are there and mean something.
+
+    Raises HeadersTooLargeError (names and values together: 8 KiB of UTF-8), InvalidStorageClassError, InvalidArgumentValueError.
+    """
     kept = {
         name: text_of(headers[name]) for name in headers.keys() & SYSTEM_HEADERS if headers[name]
     }
+    if sum(len(name) + len(text.encode()) for name, text in kept.items()) > SYSTEM_BYTES_MAX:
+        raise HeadersTooLargeError(
+            f"Headers that are kept with an object have at most {SYSTEM_BYTES_MAX} bytes together."
+        )
     encoding = kept.get("content-encoding")
     if encoding is not None and "aws-chunked" in encoding:
         # A coding of this transfer, not of the object.

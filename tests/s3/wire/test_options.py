@@ -13,6 +13,7 @@ from appliance.model.errors import (
 from appliance.model.objects import PutOptions
 from appliance.s3.wire.errors import (
     BadRequestError,
+    HeadersTooLargeError,
     InvalidArgumentValueError,
     InvalidRequestError,
     InvalidStorageClassError,
@@ -214,3 +215,12 @@ names = st.sampled_from(
 def test_any_headers_are_options_or_a_domain_error(headers):
     for function in (put_options, upload_options, copy_directives):
         assert isinstance(outcome(function, headers), ApplianceError | PutOptions | CopyDirectives)
+
+
+@pytest.mark.parametrize("name", ["content-type", "cache-control", "content-disposition"])
+def test_what_is_kept_of_headers_is_bounded_together(name):
+    fits = {name: "x" * (8192 - len(name))}
+    assert put_options(fits).headers == fits
+    for beyond in ({name: fits[name] + "x"}, {**fits, "expires": "0"}):
+        with pytest.raises(HeadersTooLargeError, match="8192"):
+            put_options(beyond)
