@@ -39,8 +39,8 @@ async def read_file(world: World, fd: int, offset: int, length: int) -> bytes:
     return data
 
 
-class FileReader:
-    """A whole object in one complete file: a cached one, or the backend's own."""
+class _EntryReader:
+    """A reader on the file of an entry."""
 
     __slots__ = ("_entry", "_fetcher", "fd", "info", "source", "stale")
 
@@ -53,6 +53,21 @@ class FileReader:
         self._fetcher = fetcher
         self._entry: Entry | None = entry
 
+    def stream(self, offset: int, length: int) -> AsyncIterator[Chunk]:
+        raise NotImplementedError
+
+    async def read(self, offset: int, length: int) -> bytes:
+        length = min(length, self.info.size - offset)
+        if length <= 0:
+            return b""
+        return await joined(self.stream(offset, length))
+
+
+class FileReader(_EntryReader):
+    """A whole object in one complete file: a cached one, or the backend's own."""
+
+    __slots__ = ()
+
     def available_nowait(self, offset: int, length: int) -> int:
         return length
 
@@ -61,12 +76,6 @@ class FileReader:
 
     def stream(self, offset: int, length: int) -> AsyncIterator[Chunk]:
         return _FileStream(self, offset, length)
-
-    async def read(self, offset: int, length: int) -> bytes:
-        length = min(length, self.info.size - offset)
-        if length <= 0:
-            return b""
-        return await joined(self.stream(offset, length))
 
     async def read_some(self, offset: int, length: int) -> bytes:
         """Some of the bytes; those of a cached file that cannot be read are fetched anew."""
@@ -88,19 +97,13 @@ class FileReader:
             entry.release()
 
 
-class FillingReader:
+class FillingReader(_EntryReader):
     """An object whose file is partial: asks the `Fetcher` for what is missing, with read-ahead."""
 
-    __slots__ = ("_ahead", "_entry", "_fetcher", "_window", "fd", "info", "source", "stale")
+    __slots__ = ("_ahead", "_window")
 
     def __init__(self, fetcher: Fetcher, entry: Entry, source: str, *, stale: bool = False) -> None:
-        """Takes over one `Entry.use`."""
-        self.info = entry.info
-        self.fd = entry.fd
-        self.source = source
-        self.stale = stale
-        self._fetcher = fetcher
-        self._entry: Entry | None = entry
+        super().__init__(fetcher, entry, source, stale=stale)
         self._ahead = ReadAhead(fetcher.read_ahead_bytes)
         self._window: MemoryWindow | None = None
 
@@ -131,12 +134,6 @@ class FillingReader:
 
     def stream(self, offset: int, length: int) -> AsyncIterator[Chunk]:
         return _FillingStream(self, self._fetcher.world, offset, length)
-
-    async def read(self, offset: int, length: int) -> bytes:
-        length = min(length, self.info.size - offset)
-        if length <= 0:
-            return b""
-        return await joined(self.stream(offset, length))
 
     def close(self) -> None:
         entry = self._entry
