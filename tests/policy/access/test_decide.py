@@ -98,22 +98,23 @@ def expected(case: dict[str, Any]) -> bool:
             return True
     if of_object and who == object_owner:
         return True
-
-    def granted(acl, permission) -> bool:
-        for grantee, what in acl or []:
-            if what not in {permission, "FULL_CONTROL"}:
-                continue
-            if grantee == ALL and not case["ignore"]:
-                return True
-            if grantee == KNOWN and who != NOBODY and not case["ignore"]:
-                return True
-            if grantee == who:
-                return True
-        return False
-
-    by_the_bucket = by_bucket is not None and granted(case["bucket_acl"], by_bucket)
-    by_the_object = by_object is not None and granted(case["object_acl"], by_object)
+    by_the_bucket = by_bucket is not None and granted(case, "bucket_acl", by_bucket)
+    by_the_object = by_object is not None and granted(case, "object_acl", by_object)
     return (by_the_bucket and not off) or (by_the_object and not enforced)
+
+
+def granted(case: dict[str, Any], acl: str, permission: str) -> bool:
+    who = case["who"]
+    for grantee, what in case[acl] or []:
+        if what not in {permission, "FULL_CONTROL"}:
+            continue
+        if grantee == ALL and not case["ignore"]:
+            return True
+        if grantee == KNOWN and who != NOBODY and not case["ignore"]:
+            return True
+        if grantee == who:
+            return True
+    return False
 
 
 def facts_of(case: dict[str, Any], *, known: bool = True) -> Facts:
