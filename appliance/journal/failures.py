@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.model.errors import ApplianceError, JournalError, StorageFullError
+from appliance.model.errors import ApplianceError, JournalError, JournalFullError
 
 # Primary result codes (the low byte of an extended one): https://sqlite.org/rescode.html
 _SENTENCES = {
@@ -22,17 +22,17 @@ _SENTENCES = {
     sqlite3.SQLITE_BUSY: "The journal {path} is locked by another program ({error}): end that program.",
     sqlite3.SQLITE_IOERR: "The disk under the journal {path} fails ({error}): see the kernel's log.",
 }
-# Without the path: this one reaches clients of the endpoint and the mount.
+# Without the path: this one may reach clients.
 _FULL = "The appliance's own disk is full, so its journal cannot be written: free some space."
 
 
 def translate(error: sqlite3.Error, path: Path) -> ApplianceError:
-    """StorageFullError or JournalError."""
+    """JournalFullError or JournalError."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     # Growing the WAL's shared memory fails so on a full filesystem.
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}:
-        return StorageFullError(_FULL)
+        return JournalFullError(_FULL)
     sentence = _SENTENCES.get(code & 0xFF, "The journal {path} cannot be used ({error}).")
     return JournalError(sentence.format(path=path, error=f"{name}: {error}"))
 

@@ -233,6 +233,10 @@ class StorageFullError(ApplianceError):
     """There is no space left on the storage behind this bucket."""
 
 
+class JournalFullError(StorageFullError):
+    """There is no space left for the appliance's own records: what is set on buckets and accounts cannot be changed."""
+
+
 class SlowDownError(ApplianceError):
     """Please reduce your request rate."""
 

@@ -56,6 +56,7 @@ ERRNO: dict[type[e.ApplianceError], int] = {
     e.BackendDeniedError: errno.EACCES,
     e.BackendError: errno.EIO,
     e.StorageFullError: errno.ENOSPC,
+    e.JournalFullError: errno.ENOSPC,
     e.SlowDownError: errno.EBUSY,
     e.CorruptDataError: errno.EIO,
     e.RegisterConflictError: errno.EBUSY,

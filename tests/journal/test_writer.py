@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from appliance.journal import Journal
-from appliance.model.errors import JournalError, StorageFullError
+from appliance.model.errors import JournalError, JournalFullError, StorageFullError
 from appliance.world import Lane, RealWorld
 from tests.support.journal import fill, intent, pin
 
@@ -181,7 +181,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        (sqlite3.SQLITE_FULL, StorageFullError),
+        (sqlite3.SQLITE_FULL, JournalFullError),
         (sqlite3.SQLITE_IOERR_FSYNC, JournalError),
         (sqlite3.SQLITE_BUSY, JournalError),
     ],

@@ -233,6 +233,12 @@ ROWS: dict[type[ApplianceError], Row] = {
         "There is no space left on the storage behind this bucket.",
         own_words=False,
     ),
+    model.JournalFullError: Row(
+        "InsufficientStorage",
+        507,
+        "There is no space left for the appliance's own records.",
+        own_words=False,
+    ),
     model.SlowDownError: Row("SlowDown", 503, "Please reduce your request rate."),
     model.CorruptDataError: Row("InternalError", 500, _INTERNAL, own_words=False),
     model.RegisterConflictError: Row("InternalError", 500, _INTERNAL, own_words=False),

@@ -1,6 +1,8 @@
 """The error table is total, and its answers are S3's."""
 
+import sqlite3
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ import appliance.policy.access.errors
 import appliance.s3.wire.access_faults
 import appliance.s3.wire.faults
 from appliance.auth.errors import AuthError, SignatureMismatchError
+from appliance.journal.failures import translate
 from appliance.model.errors import (
     ApplianceError,
     BackendTimeoutError,
@@ -188,3 +191,16 @@ def test_what_befell_a_backend_is_not_told_to_clients(kind):
     error = kind("The backend b at secret-host said no.")
     document = error_document(error, resource="/b", request_id="r", host_id="h")
     assert b"secret-host" not in document
+
+
+def test_whose_disk_is_full_is_told():
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    own = error_document(
+        translate(full, Path("/data/appliance.db")), resource="/b", request_id="r", host_id="h"
+    )
+    assert b"the appliance's own records" in own.replace(b"&apos;", b"'")
+    assert b"/data" not in own
+    storage = appliance.model.errors.StorageFullError("x")
+    document = error_document(storage, resource="/b", request_id="r", host_id="h")
+    assert b"the storage behind this bucket" in document
