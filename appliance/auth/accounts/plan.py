@@ -195,6 +195,11 @@ def _check_new_account(directory: Directory, command: Add) -> None:
             f"The name {command.name!r} is not valid: use up to 64 letters, digits, spaces and _ . + = , @ -,"
             " with a letter or digit first."
         )
+    if _ACCOUNT_ID.match(command.name.lower()):
+        raise AccountError(
+            f"The name {command.name!r} looks like a canonical id, by which policies and grants name accounts, too:"
+            " choose another."
+        )
     if command.name == ANONYMOUS_NAME:
         raise AccountError(
             f"{ANONYMOUS_NAME} is whoever sends no credentials: choose another name."

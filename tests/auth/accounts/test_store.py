@@ -196,6 +196,8 @@ async def test_keys_may_be_given(store):
         ({"name": "a/b"}, "not valid"),
         ({"name": " a"}, "not valid"),
         ({"name": "x" * 65}, "not valid"),
+        ({"name": "ab" * 32}, "looks like a canonical id"),
+        ({"name": "AB" * 32}, "looks like a canonical id"),
         ({"name": "a", "email": "nobody"}, "not an e-mail address"),
         ({"name": "a", "account_id": "AB" * 32}, "64 hexadecimal digits"),
         ({"name": "a", "uid": 5}, "needs a group id"),
