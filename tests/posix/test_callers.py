@@ -306,3 +306,59 @@ async def test_a_copy_in_the_history_is_as_private_as_its_original(backend, buck
         await backend.check_read("bucket", "k", version_id=first.version_id)
     with acting_as(ALICE):
         await backend.check_read("bucket", "k", version_id=first.version_id)
+
+
+async def test_uploads_take_what_putting_takes(backend, bucket):
+    closed = bucket / "closed"
+    closed.mkdir(mode=0o700)
+    upload = await backend.create_upload("bucket", "closed/m", PutOptions())
+    part = await backend.put_part("bucket", "closed/m", upload.upload_id, 1, BytesBody(b"x"))
+    parts = [CompletedPart(number=1, etag=part.etag)]
+    named = ("bucket", "closed/m", upload.upload_id)
+    for mode in (0o700, 0o755):
+        closed.chmod(mode)
+        with acting_as(ALICE):
+            for refused in (
+                backend.create_upload("bucket", "closed/m", PutOptions()),
+                backend.create_upload("bucket", "closed/deep/m", PutOptions()),
+                backend.put_part(*named, 2, BytesBody(b"y")),
+                backend.list_parts(*named),
+                backend.complete_upload(*named, parts),
+                backend.abort_upload(*named),
+            ):
+                with pytest.raises(AccessDeniedError):
+                    await refused
+    page = await backend.list_parts(*named)
+    assert [one.number for one in page.parts] == [1]
+    own(closed, ALICE, 0o700)
+    with acting_as(ALICE):
+        assert (await backend.list_parts(*named)).parts == page.parts
+        await backend.abort_upload(*named)
+    assert (await backend.list_uploads("bucket")).uploads == ()
+
+
+async def test_listing_uploads_takes_what_listing_takes(backend, bucket):
+    for name, mode in (("open", 0o755), ("closed", 0o700), ("way", 0o711)):
+        (bucket / name).mkdir()
+        (bucket / name).chmod(mode)
+        await backend.create_upload("bucket", f"{name}/m", PutOptions())
+    await backend.create_upload("bucket", "closed/new/m", PutOptions())
+    await backend.create_upload("bucket", "way/new/m", PutOptions())
+
+    async def listed(prefix="", delimiter=""):
+        page = await backend.list_uploads("bucket", prefix=prefix, delimiter=delimiter)
+        return [upload.key for upload in page.uploads], list(page.common_prefixes)
+
+    everything = ["closed/m", "closed/new/m", "open/m", "way/m", "way/new/m"]
+    assert await listed() == (everything, [])
+    with acting_as(ALICE):
+        assert await listed(delimiter="/") == ([], ["closed/", "open/", "way/"])
+        assert await listed("open/") == (["open/m"], [])
+        for prefix in ("", "closed/", "closed/new/", "way/", "way/new/"):
+            with pytest.raises(AccessDeniedError):
+                await listed(prefix)
+    bucket.chmod(0o711)
+    with acting_as(ALICE):
+        assert await listed("open/") == (["open/m"], [])
+        with pytest.raises(AccessDeniedError):
+            await listed(delimiter="/")

@@ -19,14 +19,14 @@ from appliance.model.errors import (
 from appliance.model.objects import PART_SIZE_MIN, CompletedPart
 from appliance_posix.bucket import Bucket
 from appliance_posix.record import Record
-from appliance_posix.uploads import Manifest, Part, Upload
+from appliance_posix.uploads import Manifest, Part, Upload, permitted
 
 
 def plan(
     bucket: Bucket, key: str, upload_id: str, wanted: Sequence[CompletedPart]
 ) -> tuple[Manifest, list[Part]]:
     """The parts to join, checked. Raises InvalidPartError, InvalidPartOrderError, EntityTooSmallError, NoSuchUploadError."""
-    with Upload(bucket, upload_id, key) as upload:
+    with permitted(bucket, upload_id, key) as upload:
         if not wanted:
             raise InvalidPartError("At least one part is needed.", bucket=bucket.name, key=key)
         numbers = [part.number for part in wanted]

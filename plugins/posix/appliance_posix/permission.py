@@ -10,6 +10,7 @@ all is permitted.
                             last one that does), and in a sticky directory to own the file or the directory
     tags, ACL               write on the file
     listing                 search on the way, read and search on each directory whose names are told
+    uploads                 as putting the key; listing them, as if the objects were there already
     buckets                 as putting and deleting, in the root
 
 Raises AccessDeniedError. Between a check and the act the permission may change: that is as if the act had come a moment earlier.
@@ -110,6 +111,17 @@ def check_list(bucket: Bucket, path: bytes) -> None:
         if error.errno in ABSENT:
             return
         raise
+    try:
+        _want(bucket, "", fd, os.R_OK | os.X_OK)
+    finally:
+        os.close(fd)
+
+
+def check_tell(bucket: Bucket, path: bytes) -> None:
+    """Telling what is to be in the directory at `path`; where it does not exist yet, in the last one on the way that does."""
+    if caller() is None:
+        return
+    fd = _directory(bucket, "", path)
     try:
         _want(bucket, "", fd, os.R_OK | os.X_OK)
     finally:

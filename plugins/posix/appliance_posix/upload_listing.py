@@ -5,6 +5,8 @@ from __future__ import annotations
 from appliance.model.names import key_bytes, key_text
 from appliance.model.objects import UploadInfo, UploadPage
 from appliance_posix.bucket import Bucket
+from appliance_posix.keypath import directory_path
+from appliance_posix.permission import check_tell
 from appliance_posix.uploads import all_uploads
 
 
@@ -21,6 +23,7 @@ def list_uploads(
     uploads: list[UploadInfo] = []
     prefixes: list[str] = []
     next_key, next_id = "", ""
+    checked: set[bytes] = set()
     for upload in all_uploads(bucket):
         key = key_bytes(upload.key)
         if not key.startswith(head):
@@ -40,6 +43,7 @@ def list_uploads(
                 next_key_marker=next_key,
                 next_upload_id_marker=next_id,
             )
+        _check_told(bucket, group or key, head, checked)
         if group:
             prefixes.append(key_text(group))
             next_key, next_id = prefixes[-1], ""
@@ -47,6 +51,19 @@ def list_uploads(
             uploads.append(upload)
             next_key, next_id = upload.key, upload.upload_id
     return UploadPage(uploads=tuple(uploads), common_prefixes=tuple(prefixes))
+
+
+def _check_told(bucket: Bucket, told: bytes, head: bytes, checked: set[bytes]) -> None:
+    """Raise AccessDeniedError unless the caller may list each directory whose names a key (or common prefix) tells beyond the prefix.
+
+    `checked`: those that it may.
+    """
+    segments = told.removesuffix(b"/").split(b"/")
+    for depth in range(head.count(b"/"), len(segments)):
+        path = directory_path(b"/".join(segments[:depth])) if depth else b""
+        if path not in checked:
+            check_tell(bucket, path)
+            checked.add(path)
 
 
 def _is_after(key: bytes, upload_id: str, mark: bytes, upload_id_marker: str) -> bool:

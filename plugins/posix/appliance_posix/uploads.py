@@ -28,6 +28,7 @@ from appliance_posix.beneath import DIRECTORY, PRIVATE_MODE
 from appliance_posix.bucket import Bucket
 from appliance_posix.buckets import discard_tree
 from appliance_posix.metadata import write_file
+from appliance_posix.permission import check_change
 from appliance_posix.private import open_file
 from appliance_posix.staging import Staged
 
@@ -142,7 +143,8 @@ class Upload:
 
 
 def create(bucket: Bucket, key: str, options: PutOptions) -> UploadInfo:
-    """Begin an upload, durably."""
+    """Begin an upload, durably. What the caller may not put it may not begin, look at or end either (AccessDeniedError)."""
+    check_change(bucket, key)
     now_ns = bucket.volume.clocks.now_ns()
     upload_id = f"{now_ns:016x}{secrets.token_hex(16)}"
     manifest = Manifest(key=key_bytes(key), options=options, initiated_ns=now_ns)
@@ -160,9 +162,20 @@ def create(bucket: Bucket, key: str, options: PutOptions) -> UploadInfo:
         return upload.info
 
 
+def permitted(bucket: Bucket, upload_id: str, key: str) -> Upload:
+    """An upload, open, of a key that the caller may put. Raises NoSuchUploadError, AccessDeniedError."""
+    upload = Upload(bucket, upload_id, key)
+    try:
+        check_change(bucket, key)
+    except BaseException:
+        os.close(upload.fd)
+        raise
+    return upload
+
+
 def look(bucket: Bucket, key: str, upload_id: str) -> UploadInfo:
     """Raises NoSuchUploadError."""
-    with Upload(bucket, upload_id, key) as upload:
+    with permitted(bucket, upload_id, key) as upload:
         return upload.info
 
 
@@ -178,7 +191,7 @@ def store_part(
         data=b"data." + secrets.token_hex(16).encode(),
         checksums=digests.checksums,
     )
-    with bucket.locked({lock_name(upload_id)}), Upload(bucket, upload_id, key) as upload:
+    with bucket.locked({lock_name(upload_id)}), permitted(bucket, upload_id, key) as upload:
         replaced = upload.part(number)
         staged.link_new(bucket, upload.fd, part.data)
         try:
@@ -195,7 +208,7 @@ def store_part(
 
 def list_parts(bucket: Bucket, key: str, upload_id: str, after: int, limit: int) -> PartPage:
     """One page of parts."""
-    with Upload(bucket, upload_id, key) as upload:
+    with permitted(bucket, upload_id, key) as upload:
         numbers = [number for number in upload.numbers() if number > after]
         page = numbers[: max(limit, 0)]
         parts = [(number, upload.part(number)) for number in page]
@@ -209,7 +222,7 @@ def list_parts(bucket: Bucket, key: str, upload_id: str, after: int, limit: int)
 def abort(bucket: Bucket, key: str, upload_id: str) -> None:
     """Forget an upload."""
     with bucket.locked({lock_name(upload_id)}):
-        with Upload(bucket, upload_id, key):
+        with permitted(bucket, upload_id, key):
             pass
         end(bucket, upload_id)
     discard_gone(bucket, upload_id)
