@@ -28,8 +28,7 @@ def list_uploads(
         key = key_bytes(upload.key)
         if not key.startswith(head):
             continue
-        cut = key.find(separator, len(head)) if separator else -1
-        group = key[: cut + len(separator)] if cut >= 0 else b""
+        group = _group(key, head, separator)
         if group:
             if group <= mark or key_text(group) in prefixes[-1:]:
                 continue
@@ -51,6 +50,12 @@ def list_uploads(
             uploads.append(upload)
             next_key, next_id = upload.key, upload.upload_id
     return UploadPage(uploads=tuple(uploads), common_prefixes=tuple(prefixes))
+
+
+def _group(key: bytes, head: bytes, separator: bytes) -> bytes:
+    """The common prefix that stands for `key` in a listing below `head`; b"" if it stands for itself."""
+    cut = key.find(separator, len(head)) if separator else -1
+    return key[: cut + len(separator)] if cut >= 0 else b""
 
 
 def _check_told(bucket: Bucket, told: bytes, head: bytes, checked: set[bytes]) -> None:
