@@ -21,7 +21,7 @@ from appliance.assembly import buckets, wiring
 from appliance.assembly.accounts import TOPIC, open_accounts, respond
 from appliance.assembly.hangup import reload_on_hangup
 from appliance.auth.accounts import AccountStore
-from appliance.auth.credentials import Credentials
+from appliance.auth.credentials import FILE_NAME, Credentials
 from appliance.cache.checked import CheckedCache
 from appliance.cache.object_cache import ObjectCache
 from appliance.cache.store import Store
@@ -72,8 +72,22 @@ class Foundations(msgspec.Struct, frozen=True, kw_only=True):
 
 async def run(config: Config, announce: Callable[[Started], None]) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends it at once. Raises domain errors if it cannot start."""
-    async with _foundations(config) as parts:
-        await _serve(parts, announce)
+    shown = False
+
+    def show(started: Started) -> None:
+        nonlocal shown
+        announce(started)
+        shown = True
+
+    credentials = Path(config.node.data) / FILE_NAME
+    known = credentials.exists()
+    try:
+        async with _foundations(config) as parts:
+            await _serve(parts, show)
+    finally:
+        if not known and not shown:
+            # A secret is shown once, when it is made: nobody has seen this one.
+            credentials.unlink(missing_ok=True)
 
 
 @asynccontextmanager
