@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -87,7 +87,8 @@ async def run(config: Config, announce: Callable[[Started], None]) -> None:
     finally:
         if not known and not shown:
             # A secret is shown once, when it is made: nobody has seen this one.
-            credentials.unlink(missing_ok=True)
+            with suppress(OSError):
+                credentials.unlink()
 
 
 @asynccontextmanager
