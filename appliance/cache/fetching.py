@@ -241,7 +241,10 @@ class Fetcher:
             self._landed(entry, fetch, count, ended, crc)
 
         landing = Landing(self.store, entry, fetch, landed)
-        while fetch.wants_after(fetch.landed):
+        before = -1
+        # A stream that brings nothing more has ended too early: the caller says so.
+        while fetch.wants_after(fetch.landed) and fetch.landed > before:
+            before = fetch.landed
             if not await stream.drain(landing.write):
                 return False
             if landing.error is not None:

@@ -127,6 +127,16 @@ async def test_a_cached_file_that_cannot_be_read_is_fetched_anew(tmp_path):
         assert s.backend.asked["read"] > 1
 
 
+async def test_a_stream_that_ends_early_is_an_error(tmp_path):
+    async with stack(tmp_path, freshness_s=FOR_EVER) as s:
+        await s.backend.foreign_put("data", "k", bytes(8 * MIB))
+        s.backend.cut_after = 3 * MIB
+        reader = await s.cache.open("data", "k")
+        with pytest.raises(BackendUnavailableError, match="bytes of"):
+            await reader.read(0, 8 * MIB)
+        reader.close()
+
+
 async def test_a_stream_past_the_cache_that_ends_early_is_an_error(tmp_path):
     disk = FailingDisk()
     async with stack(tmp_path, disk=disk, freshness_s=FOR_EVER) as s:

@@ -9,7 +9,7 @@ import trio
 
 from appliance.cache.api import Invalidation
 from appliance.model.objects import ObjectInfo
-from appliance.mount.inodes import ROOT, Inodes
+from appliance.mount.inodes import LISTING_S, ROOT, Inodes
 from appliance.mount.invalidate import Invalidator, names_to_drop
 from appliance.mount.recent import Recent
 
@@ -31,6 +31,18 @@ def known(inodes, key, version="1"):
     node = inodes.file("b", key, info(version), complete=True)
     node.lookups += 1
     return node
+
+
+def test_what_a_listing_told_is_believed_while_it_is_open_a_minute_at_most(inodes):
+    node = known(inodes, "d/f")
+    directory = inodes.find("b", "d/")
+    directory.listings += 1
+    assert not inodes.in_listing(node, 1000.0)  # not by this listing
+    node.listed_at = 1000.0
+    assert inodes.in_listing(node, 1000.0 + LISTING_S - 0.1)
+    assert not inodes.in_listing(node, 1000.0 + LISTING_S)
+    directory.listings -= 1
+    assert not inodes.in_listing(node, 1000.0)
 
 
 def test_the_root(inodes):

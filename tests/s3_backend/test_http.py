@@ -123,6 +123,20 @@ def test_answers_without_a_body():
     assert len(script.requests) == 1
 
 
+def test_interim_answers_are_passed_over():
+    with facing([b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + plain(b"body")]) as (_, pool):
+        answer = pool.request("GET", "/", HEADERS)
+        assert (answer.status, answer.headers) == (200, {"content-length": "4"})
+        assert answer.read_all(100) == b"body"
+
+
+def test_a_connection_with_more_than_was_asked_for_is_not_used_again():
+    with facing([plain(b"one") + plain(b"unasked")], [plain(b"two")]) as (_, pool):
+        answer = pool.request("GET", "/", HEADERS)
+        assert (answer.length, answer.read_all(100)) == (3, b"one")
+        assert pool.request("GET", "/", HEADERS).read_all(100) == b"two"
+
+
 def test_a_chunked_body():
     chunked = told(b"4\r\nbody\r\n3\r\n...\r\n0\r\n\r\n", "Transfer-Encoding: chunked")
     with facing([chunked]) as (_, pool):

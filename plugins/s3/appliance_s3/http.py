@@ -41,32 +41,47 @@ class NoAnswerError(ConnectionResetError):
 class _Head:
     """What httptools calls back with."""
 
-    __slots__ = ("body", "complete", "done", "headers", "keeps", "parser")
+    __slots__ = ("body", "complete", "done", "headers", "keeps", "parser", "status")
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
+        self.status = 0
         self.keeps = False
         self.headers: dict[str, str] = {}
         self.body: list[bytes] = []
         self.done = False  # the head is complete
         self.complete = False  # and so is the body
 
+    def on_message_begin(self) -> None:
+        if self.complete:
+            # Nobody asked for another answer: what comes on this connection cannot be trusted any more.
+            self.keeps = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.complete:
+            return
         name_text = name.decode("latin-1").lower()
         text = value.decode("latin-1")
         before = self.headers.get(name_text)
         self.headers[name_text] = text if before is None else f"{before}, {text}"
 
     def on_headers_complete(self) -> None:
+        if self.complete:
+            return
+        self.status = self.parser.get_status_code()
+        if self.status < 200:
+            self.headers.clear()  # an interim answer (RFC 9110 section 15.2): the final one follows
+            return
         self.done = True
         # The parser has forgotten it when the message is complete.
         self.keeps = self.parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
-        self.body.append(data)
+        if not self.complete:
+            self.body.append(data)
 
     def on_message_complete(self) -> None:
-        self.complete = True
+        self.complete = self.done
 
 
 class Answer:
@@ -88,7 +103,7 @@ class Answer:
         except BaseException:
             self.close()
             raise
-        self.status: int = head.parser.get_status_code()
+        self.status = head.status
         self.headers = head.headers
         self.length = self._length(is_head)
         self._error: Exception | None = None
